@@ -1,0 +1,12 @@
+// Builds what the program needs: TypeScript → dist/, and the C++ addon when there is a compiler.
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { chmodSync, rmSync } from 'node:fs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const run = (command, args) => spawnSync(command, args, { cwd: root, stdio: 'inherit', shell: process.platform === 'win32' }).status;
+
+rmSync(`${root}dist`, { recursive: true, force: true });
+if (run('npx', ['--no-install', 'tsc', '-p', 'tsconfig.build.json']) !== 0) process.exit(1);
+chmodSync(`${root}dist/cli/main.js`, 0o755);
+if (run(process.execPath, ['native/build.mjs']) !== 0) process.exit(1);
