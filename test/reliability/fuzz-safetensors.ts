@@ -1,0 +1,151 @@
+import { CheckpointError } from '../../src/io/checkpoint-error.ts';
+import { parseSafetensors, safetensorsBytes, type TensorToWrite } from '../../src/io/safetensors.ts';
+import { dtypeBits, type SafetensorsDtype } from '../../src/io/safetensors-header.ts';
+import { rejectionCases } from './safetensors-cases.ts';
+
+// Seeded mutation fuzzer of the safetensors reader: `npx tsx test/reliability/fuzz-safetensors.ts [count=1000000] [seed=1]`.
+
+export interface FuzzResult {
+  count: number;
+  legal: number;
+  refused: number;
+  /** Inputs that ended in anything but a header or a CheckpointError. The figure to reach is 0. */
+  untyped: number;
+  firstUntyped?: string;
+  worstMs: number;
+  rssGrowthMb: number;
+  seconds: number;
+  codes: Record<string, number>;
+}
+
+/** A small generator of uint32 numbers (Marsaglia 2003, xorshift32): the same seed gives the same mutants. */
+export function xorshift(seed: number): () => number {
+  let x = seed >>> 0 || 1;
+  return () => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return (x >>>= 0);
+  };
+}
+
+const tokens = [
+  '{', '}', '[', ']', ':', ',', '"', '\\', '\\u0000', '\\ud800', '\\u0061', '"dtype"', '"shape"', '"data_offsets"', '"__metadata__"', '"__proto__"',
+  'null', 'true', '-1', '0', '1', '1e2', '00', '9007199254740991', '9007199254740993', '18446744073709551615', '4294967296', '"F32"', '"F4"', '"U8"',
+  '{}', '[]', '{"dtype":"U8","shape":[1],"data_offsets":[0,1]}', '"x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},', ' ', '\n', '\0', '\ufeff', '注',
+].map((t) => new TextEncoder().encode(t)); // biome-ignore format: a dictionary
+
+/** Legal files of several kinds, from which the mutants are made. */
+export function corpus(): Uint8Array[] {
+  const make = (name: string, dtype: SafetensorsDtype, shape: number[]): TensorToWrite => {
+    const values = shape.reduce((a, b) => a * b, 1);
+    return { name, dtype, shape, bytes: new Uint8Array((values * dtypeBits[dtype]) / 8).fill(7) };
+  };
+  const all = Object.keys(dtypeBits).map((d, i) => make(`t${i}`, d as SafetensorsDtype, [4, (i % 3) + 1]));
+  return [
+    safetensorsBytes([]),
+    safetensorsBytes([make('x', 'F32', [2, 2])]),
+    safetensorsBytes([make('a', 'U8', []), make('b', 'U8', [0]), make('c', 'BF16', [3, 1, 2])], { format: 'pt', 步: '1' }),
+    safetensorsBytes(all),
+    safetensorsBytes(Array.from({ length: 12 }, (_, i) => make(`blocks.${i}.attn.qkvProj.weight`, 'F16', [2, 3]))),
+    safetensorsBytes([make('', 'I64', [1]), make('__proto__', 'F4', [8]), make('注意"\\\n', 'F6_E2M3', [2, 2])]),
+    ...rejectionCases.filter((c) => c.bytes.length < 400).map((c) => c.bytes),
+  ];
+}
+
+/** One to four random edits of a file: bits, bytes, numbers, tokens, cuts, copies, splices with another file; the length field is mended in most. */
+export function mutate(seed: Uint8Array, other: Uint8Array, random: () => number): Uint8Array {
+  let bytes: Uint8Array = seed.slice();
+  for (let edits = 1 + (random() % 4); edits > 0; edits--) {
+    const at = bytes.length === 0 ? 0 : random() % bytes.length;
+    const kind = random() % 9;
+    if (kind === 0 && bytes.length > 0) bytes[at] ^= 1 << (random() % 8);
+    else if (kind === 1 && bytes.length > 0) bytes[at] = random();
+    else if (kind === 2) bytes = splice(bytes, at, 0, tokens[random() % tokens.length]);
+    else if (kind === 3) bytes = splice(bytes, at, random() % 8, tokens[random() % tokens.length]);
+    else if (kind === 4) bytes = bytes.slice(0, at);
+    else if (kind === 5) bytes = splice(bytes, at, 0, bytes.slice(at, at + (random() % 64)));
+    else if (kind === 6) bytes = splice(bytes, at, random() % 16, new Uint8Array());
+    else if (kind === 7 && other.length > 0)
+      bytes = splice(bytes, at, random() % 32, other.slice(random() % other.length).subarray(0, random() % 64));
+    else bytes = digitEdit(bytes, at, random);
+  }
+  if (bytes.length >= 8 && random() % 8 !== 0) mendLength(bytes, seed);
+  return bytes;
+}
+
+/** Changes the next digit: most refusals are a number that is off by a little. */
+function digitEdit(bytes: Uint8Array, from: number, random: () => number): Uint8Array {
+  for (let i = Math.max(8, from); i < bytes.length; i++) {
+    if (bytes[i] >= 0x30 && bytes[i] <= 0x39) {
+      bytes[i] = 0x30 + (random() % 10);
+      break;
+    }
+  }
+  return bytes;
+}
+
+function splice(bytes: Uint8Array, at: number, remove: number, insert: Uint8Array): Uint8Array {
+  const out = new Uint8Array(Math.max(0, bytes.length - remove - at) + at + insert.length);
+  out.set(bytes.subarray(0, at));
+  out.set(insert, at);
+  out.set(bytes.subarray(Math.min(bytes.length, at + remove)), at + insert.length);
+  return out;
+}
+
+/** Sets the length so that the header grows or shrinks with the file: the JSON is judged instead of the length. */
+function mendLength(bytes: Uint8Array, seed: Uint8Array): void {
+  if (seed.length < 8) return;
+  const old = Number(new DataView(seed.buffer, seed.byteOffset).getBigUint64(0, true));
+  const length = Math.max(0, Math.min(bytes.length - 8, old + bytes.length - seed.length));
+  new DataView(bytes.buffer, bytes.byteOffset).setBigUint64(0, BigInt(length), true);
+}
+
+export function fuzzSafetensors(count: number, seed: number): FuzzResult {
+  const random = xorshift(seed);
+  const seeds = corpus();
+  const codes: Record<string, number> = {};
+  const rssBefore = process.memoryUsage.rss();
+  let rssMost = rssBefore;
+  let legal = 0;
+  let refused = 0;
+  let untyped = 0;
+  let firstUntyped: string | undefined;
+  let worstMs = 0;
+  const start = performance.now();
+  for (let i = 0; i < count; i++) {
+    // Half of the mutants come from legal files: a file that is refused at once teaches little.
+    const from = seeds[random() % (random() % 2 === 0 ? 6 : seeds.length)];
+    const bytes = mutate(from, seeds[random() % seeds.length], random);
+    const before = performance.now();
+    try {
+      parseSafetensors(bytes, 'mutant');
+      legal++;
+    } catch (error) {
+      if (error instanceof CheckpointError) {
+        refused++;
+        codes[error.code] = (codes[error.code] ?? 0) + 1;
+      } else {
+        untyped++;
+        firstUntyped ??= `mutant ${i}: ${String(error)}\n${Buffer.from(bytes).toString('hex')}`;
+      }
+    }
+    worstMs = Math.max(worstMs, performance.now() - before);
+    if (i % 50_000 === 0) rssMost = Math.max(rssMost, process.memoryUsage.rss());
+  }
+  const seconds = (performance.now() - start) / 1000;
+  return { count, legal, refused, untyped, firstUntyped, worstMs, rssGrowthMb: (rssMost - rssBefore) / 2 ** 20, seconds, codes };
+}
+
+if (process.argv[1]?.endsWith('fuzz-safetensors.ts')) {
+  const [count = 1_000_000, seed = 1] = process.argv.slice(2).map(Number);
+  const result = fuzzSafetensors(count, seed);
+  const { legal, refused, untyped, worstMs, rssGrowthMb, seconds, codes } = result;
+  console.log(`${count} mutants, seed ${seed}, ${seconds.toFixed(1)} s (${Math.round(count / seconds / 1000)} k/s)`);
+  console.log(
+    `legal ${legal} · refused ${refused} · untyped errors ${untyped} · worst ${worstMs.toFixed(1)} ms · RSS growth ${rssGrowthMb.toFixed(0)} MB`,
+  );
+  for (const [code, n] of Object.entries(codes).sort(([, a], [, b]) => b - a)) console.log(`  ${code.padEnd(18)}${n}`);
+  if (result.firstUntyped) console.log(result.firstUntyped);
+  process.exitCode = untyped === 0 ? 0 : 1;
+}
