@@ -1,0 +1,190 @@
+// Compiles native/src into native/build/qkv.node: each kernel file once per instruction set, the rest once. No tool but a C++20 compiler is needed.
+//   node build.mjs [--asan | --tsan | --target=aarch64] [--selftest] [--jobs=2] [--verbose]
+// Variants go to build-<variant> folders inside native/build. Without a compiler it says what to install and exits 0: the reference backend still works.
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const flags = new Set(process.argv.slice(2));
+const option = (name, fallback) => [...flags].find((f) => f.startsWith(`--${name}=`))?.slice(name.length + 3) ?? fallback;
+
+const target = option('target', { x64: 'x86_64', arm64: 'aarch64' }[process.arch] ?? process.arch);
+const cross = target !== ({ x64: 'x86_64', arm64: 'aarch64' }[process.arch] ?? process.arch);
+const variant = flags.has('--asan') ? 'asan' : flags.has('--tsan') ? 'tsan' : cross ? target : '';
+const outDir = join(here, 'build', variant);
+const objDir = join(outDir, 'obj');
+
+/** Instruction sets by rising width; the narrowest is linked first, so that a function shared by several objects is the one every machine can run. */
+const isas = {
+  x86_64: {
+    sse2: ['-msse2'],
+    avx2: ['-mavx2', '-mfma', '-mf16c'],
+    avx512: ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx512vnni', '-mfma', '-mf16c'],
+    avx512bf16: ['-mavx512f', '-mavx512bw', '-mavx512dq', '-mavx512vl', '-mavx512vnni', '-mavx512bf16', '-mfma', '-mf16c'],
+  },
+  aarch64: { neon: [] },
+}[target] ?? { generic: [] };
+
+const common = [
+  '-std=c++20',
+  '-O3',
+  '-g1',
+  '-fPIC',
+  '-fvisibility=hidden',
+  '-pthread',
+  '-fno-math-errno',
+  '-fno-trapping-math',
+  '-ffp-contract=fast',
+  '-fopenmp-simd',
+  '-Wall',
+  '-Wextra',
+  '-Werror',
+  '-Wno-psabi',
+  '-DNAPI_VERSION=8',
+  // prettier-ignore
+  ...({
+    asan: ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined', '-fno-omit-frame-pointer'],
+    tsan: ['-fsanitize=thread', '-fno-omit-frame-pointer'],
+  }[variant] ?? []),
+];
+
+function findCompiler() {
+  const asked = process.env.CXX;
+  const candidates = cross ? [`${target}-linux-gnu-g++`] : asked ? [asked] : ['g++', 'clang++', 'c++'];
+  for (const name of candidates) {
+    const test = spawnSync(name, ['-std=c++20', '-x', 'c++', '-fsyntax-only', '-'], {
+      input: '#include <atomic>\nconcept_test:;'.slice(0, 18) + '\n',
+    });
+    if (test.status === 0) return name;
+  }
+  console.log(
+    `native: no C++20 compiler found (tried ${candidates.join(', ')}). The slower reference backend will be used. ` +
+      (cross
+        ? `Install g++-${target}-linux-gnu.`
+        : process.platform === 'darwin'
+          ? 'Install one with: xcode-select --install'
+          : 'Install one with: apt install g++ (or dnf install gcc-c++), then npm run build.'),
+  );
+  process.exit(0);
+}
+
+/** The newest of a file's own text and of every header it includes from native/src, as one hash with the command line. */
+function fingerprint(source, command) {
+  const hash = createHash('sha256').update(command.join(' '));
+  const seen = new Set();
+  const visit = (file) => {
+    if (seen.has(file) || !existsSync(file)) return;
+    seen.add(file);
+    const text = readFileSync(file, 'utf8');
+    hash.update(text);
+    for (const [, name] of text.matchAll(/^\s*#include "([^"]+)"/gm)) {
+      visit(join(file, '..', name));
+      visit(join(here, 'src', name));
+    }
+  };
+  visit(source);
+  return hash.digest('hex');
+}
+
+function run(command, args) {
+  return new Promise((resolve) => {
+    if (flags.has('--verbose')) console.log(command, args.join(' '));
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    child.stdout.on('data', (d) => (output += d));
+    child.stderr.on('data', (d) => (output += d));
+    child.on('error', (e) => resolve({ ok: false, output: String(e) }));
+    child.on('close', (code) => resolve({ ok: code === 0, output }));
+  });
+}
+
+const compiler = findCompiler();
+const version = spawnSync(compiler, ['--version']).stdout?.toString().split('\n')[0] ?? '';
+const require = createRequire(import.meta.url);
+let include;
+try {
+  include = require('node-api-headers').include_dir;
+} catch {
+  console.log('native: the package node-api-headers is missing; run npm install. The slower reference backend will be used.');
+  process.exit(0);
+}
+mkdirSync(objDir, { recursive: true });
+const cpp = (dir) =>
+  existsSync(dir)
+    ? readdirSync(dir)
+        .filter((f) => f.endsWith('.cpp'))
+        .sort()
+        .map((f) => join(dir, f))
+    : [];
+const src = join(here, 'src');
+const selftest = flags.has('--selftest');
+
+const jobs = [];
+const add = (source, object, extra) =>
+  jobs.push({ source, object: join(objDir, object), args: [...common, ...extra, '-I', src] });
+for (const file of cpp(src))
+  if (!(selftest && basename(file) === 'addon.cpp')) add(file, `${basename(file, '.cpp')}.o`, ['-isystem', include]);
+for (const [isa, isaFlags] of Object.entries(isas))
+  for (const file of cpp(join(src, 'kernels')))
+    add(file, `${basename(file, '.cpp')}.${isa}.o`, [...isaFlags, `-DQKV_ISA=${isa}`]);
+if (selftest) for (const file of cpp(join(here, 'selftest'))) add(file, `selftest-${basename(file, '.cpp')}.o`, []);
+
+const started = Date.now();
+let failed = false;
+let compiled = 0;
+const queue = jobs.map((job) => {
+  const key = fingerprint(job.source, [version, compiler, ...job.args]);
+  const stamp = `${job.object}.key`;
+  const fresh = existsSync(job.object) && existsSync(stamp) && readFileSync(stamp, 'utf8') === key;
+  return { ...job, key, stamp, fresh };
+});
+const pending = queue.filter((job) => !job.fresh);
+async function worker() {
+  for (let job = pending.shift(); job !== undefined && !failed; job = pending.shift()) {
+    // A name of this process's own, then a rename: two builds at once cannot mix their halves.
+    const own = `${job.object}.${process.pid}`;
+    const { ok, output } = await run(compiler, [...job.args, '-c', job.source, '-o', own]);
+    if (output.trim()) console.error(output.trim());
+    if (!ok) {
+      console.error(`native: ${relative(here, job.source)} does not compile (${basename(job.object)})`);
+      failed = true;
+      return;
+    }
+    renameSync(own, job.object);
+    writeFileSync(job.stamp, job.key);
+    compiled++;
+  }
+}
+await Promise.all(Array.from({ length: Number(option('jobs', '2')) }, worker));
+if (failed) process.exit(1);
+
+const product = join(outDir, selftest ? 'selftest' : 'qkv.node');
+const linkKey = createHash('sha256')
+  .update(queue.map((job) => job.key).join())
+  .digest('hex');
+const linkStamp = `${product}.key`;
+if (!(existsSync(product) && existsSync(linkStamp) && readFileSync(linkStamp, 'utf8') === linkKey)) {
+  const shared =
+    process.platform === 'darwin' && !cross ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared', '-Wl,-z,now'];
+  const sanitize = common.filter((f) => f.startsWith('-fsanitize'));
+  const own = `${product}.${process.pid}`;
+  const { ok, output } = await run(compiler, [
+    ...(selftest ? ['-static'] : shared),
+    ...sanitize,
+    '-pthread',
+    '-o',
+    own,
+    ...queue.map((job) => job.object),
+  ]);
+  if (output.trim()) console.error(output.trim());
+  if (!ok) process.exit(1);
+  renameSync(own, product);
+  writeFileSync(linkStamp, linkKey);
+}
+console.log(
+  `native: ${relative(join(here, '..'), product)} for ${Object.keys(isas).join(', ')} (${compiled} of ${queue.length} objects compiled, ${((Date.now() - started) / 1000).toFixed(1)} s)`,
+);

@@ -1,0 +1,42 @@
+/** Finds and loads the C++ addon that native/build.mjs makes. Environment: QKV_ISA (a narrower instruction set), QKV_THREADS (fewer threads), QKV_NATIVE (another addon, or `off`). */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import type { TypedData } from '../backend.ts';
+
+/** What native/src/addon.cpp exports. Offsets are bytes from the start of the arena. */
+export interface Addon {
+  /** Where this thread encodes its commands from now on, and where alloc and usage leave their results. */
+  useArea(area: Float64Array): void;
+  /** Queues the command of so many words in the area. */
+  submit(words: number): void;
+  /** area[0] = offset (−1: no room), area[1] = the number that free wants. */
+  alloc(bytes: number): void;
+  /** False when it is not in use. */
+  free(node: number): boolean;
+  /** area[0 … 3] = live, reserved, limit and available bytes. */
+  usage(): void;
+  /** Waits for the queue, then gives the unused end of the arena back to the system. */
+  trim(): void;
+  write(offset: number, data: TypedData): void;
+  read<T extends TypedData>(offset: number, data: T): Promise<T>;
+  readSync<T extends TypedData>(offset: number, data: T): T;
+  sync(): void;
+  /** 0: f32 flop/s, 1: bf16 flop/s (0 where the machine has no such instruction), 2: bytes/s read from `megabytes` in all. */
+  measure(what: 0 | 1 | 2, threads: number, megabytes: number): number;
+  /** `kernels[i]`: whether kernel i of kernelNames is there. */
+  describe(): { isa: string; threads: number; kernels: boolean[] };
+}
+
+// src/tensor/backends/native/ and dist/tensor/backends/native/ are equally deep.
+const built = fileURLToPath(new URL('../../../../native/build/qkv.node', import.meta.url));
+let cached: Addon | undefined;
+
+/** The addon, or undefined when it has not been built. Throws when it is there and cannot be loaded: that is worth knowing. */
+export function loadAddon(): Addon | undefined {
+  if (cached !== undefined) return cached;
+  const path = process.env['QKV_NATIVE'] ?? built;
+  if (path === 'off' || !existsSync(path)) return undefined;
+  cached = createRequire(import.meta.url)(path) as Addon;
+  return cached;
+}
