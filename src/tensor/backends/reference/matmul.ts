@@ -52,7 +52,7 @@ function matrix(view: View, n: number): View {
     offset += (n % view.shape[axis]) * view.strides[axis];
     n = Math.floor(n / view.shape[axis]);
   }
-  return { ...view, offset, shape: view.shape.slice(-2), strides: view.strides.slice(-2) };
+  return { buffer: view.buffer, dtype: view.dtype, offset, shape: view.shape.slice(-2), strides: view.strides.slice(-2) };
 }
 
 /** An operand as numbers, rounded to bf16 when the product is to be a bf16 one. */

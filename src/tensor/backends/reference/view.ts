@@ -137,7 +137,9 @@ export function forEachRow({ offset, shape, strides }: View, body: (at: number) 
 
 /** The same elements with the axes in another order. */
 export const permuted = (view: View, axes: readonly number[]): View => ({
-  ...view,
+  buffer: view.buffer,
+  offset: view.offset,
+  dtype: view.dtype,
   shape: axes.map((a) => view.shape[a]),
   strides: axes.map((a) => view.strides[a]),
 });

@@ -1,0 +1,240 @@
+import { run } from './engine.ts';
+import { Scope, scope } from './scope.ts';
+import { check, sameShape, type Shape, show } from './shape.ts';
+import { Tensor } from './tensor.ts';
+
+let taping = true;
+
+/** Runs `fn` without recording: nothing in it can be differentiated, and nothing is kept for a backward pass. */
+export function noGrad<R>(fn: () => R): R {
+  const was = taping;
+  taping = false;
+  try {
+    return fn();
+  } finally {
+    taping = was;
+  }
+}
+export const isTaping = (): boolean => taping;
+
+/** What a derivative is given: dy is ∂loss/∂y for each output (undefined: nobody used it), `needs[i]` says whether input i wants a gradient. */
+export interface BackwardArgs<O> {
+  dy: Tensor;
+  dys: readonly (Tensor | undefined)[];
+  /** Inputs and outputs, where the operation saves them. */
+  x: readonly Tensor[];
+  y: readonly Tensor[];
+  /** Shapes of the inputs, saved or not. */
+  shapes: readonly Shape[];
+  options: O;
+  needs: readonly boolean[];
+  /** Adds to the gradient of a leaf that is not an input (activation checkpointing). */
+  addLeaf(leaf: Tensor, gradient: Tensor): void;
+}
+
+/** Where an input came from: an output of a node, a leaf that wants a gradient, or nowhere. */
+type Edge = { node: Node; output: number } | { leaf: Tensor } | undefined;
+
+let created = 0;
+
+/** One recorded operation. Counts its users (tensors and later nodes) and lets its saved tensors go with the last one. */
+export class Node {
+  readonly id = created++;
+  refs = 0;
+  readonly grads: (Tensor | undefined)[];
+  readonly #shapes: Shape[];
+  #edges: Edge[];
+  #savedInputs: (Tensor | undefined)[];
+  #savedOutputs: (Tensor | undefined)[] = [];
+  /** The tensors that this node made, so that backward can free them as it passes. */
+  outputs: Tensor[] = [];
+  consumed = false;
+
+  constructor(
+    readonly op: string,
+    inputs: readonly (Tensor | undefined)[],
+    saveInputs: boolean | readonly number[],
+    readonly backward: (at: BackwardArgs<unknown>) => readonly (Tensor | undefined)[],
+    readonly options: unknown,
+    nOutputs: number,
+  ) {
+    this.#shapes = inputs.map((x) => x?.shape ?? []);
+    this.#edges = inputs.map((x) => {
+      if (!x?.requiresGrad) return undefined;
+      if (!x.node) return { leaf: x };
+      x.node.refs++;
+      return { node: x.node, output: x.outputIndex };
+    });
+    this.#savedInputs = inputs.map((x, i) => (x && (saveInputs === true || (Array.isArray(saveInputs) && saveInputs.includes(i))) ? x.alias() : undefined));
+    this.grads = new Array(nOutputs).fill(undefined);
+  }
+
+  /** Remembers what was made; `save` says whether the derivative reads the values of the outputs. */
+  setOutputs(outputs: Tensor[], save: boolean): void {
+    this.outputs = outputs;
+    if (save) this.#savedOutputs = outputs.map((y) => y.alias());
+  }
+  get edges(): readonly Edge[] {
+    return this.#edges;
+  }
+  unref(): void {
+    if (--this.refs > 0) return;
+    // A deep graph is let go without recursion.
+    const dead: Node[] = [this];
+    for (let node = dead.pop(); node; node = dead.pop()) {
+      for (const edge of node.#edges) if (edge && 'node' in edge && --edge.node.refs === 0) dead.push(edge.node);
+      node.release();
+    }
+  }
+  release(): void {
+    for (const t of this.#savedInputs) t?.free();
+    for (const t of this.#savedOutputs) t?.free();
+    for (const t of this.grads) t?.free();
+    this.#savedInputs = [];
+    this.#savedOutputs = [];
+    this.#edges = [];
+    this.outputs = [];
+    this.consumed = true;
+  }
+
+  /** Runs the derivative and hands the results on; then this part of the tape is gone. */
+  step(gradients: Gradients): void {
+    const { grads } = this;
+    const dys = grads.slice();
+    if (dys.some((g) => g !== undefined)) {
+      using _ = scope(`backward of ${this.op}`);
+      const needs = this.#edges.map((e) => e !== undefined);
+      const dxs = this.backward({
+        dy: dys[0]!,
+        dys,
+        x: this.#savedInputs as Tensor[],
+        y: this.#savedOutputs as Tensor[],
+        shapes: this.#shapes,
+        options: this.options,
+        needs,
+        addLeaf: (leaf, g) => gradients.add(leaf, g),
+      });
+      dxs.forEach((dx, i) => {
+        const edge = this.#edges[i];
+        if (!edge || !dx) return;
+        if ('leaf' in edge) gradients.add(edge.leaf, dx);
+        else edge.node.accumulate(edge.output, dx);
+      });
+    }
+    const made = this.outputs;
+    for (const edge of this.#edges) if (edge && 'node' in edge) edge.node.unref();
+    this.#edges = [];
+    this.release();
+    for (const t of made) if (!t.keepValue) t.free(`backward() consumed it`);
+  }
+
+  accumulate(output: number, dy: Tensor): void {
+    this.grads[output] = sum(this.grads[output], dy);
+  }
+}
+
+/** old + g, in place where nobody else looks at `old`. Takes over `old`; `g` stays the caller's. */
+function sum(old: Tensor | undefined, g: Tensor): Tensor {
+  if (!old) return g.alias();
+  if (old.storage.refs === 1 && old.isContiguous) {
+    run('copy', [g], [old], { accumulate: true });
+    return old;
+  }
+  const total = old.add(g).alias();
+  old.free();
+  return total;
+}
+
+/** ∂loss/∂leaf for every leaf that wanted one. Freed with the scope in which backward() was called, or by free(). */
+export class Gradients {
+  readonly #map = new Map<Tensor, Tensor>();
+
+  get(leaf: Tensor): Tensor | undefined {
+    return this.#map.get(leaf);
+  }
+  /** Adds `g` to the gradient of `leaf`. */
+  add(leaf: Tensor, g: Tensor): void {
+    check(sameShape(leaf.shape, g.shape), () => `the gradient of a ${show(leaf.shape)} tensor came out as ${show(g.shape)}: the derivative of its user is wrong`);
+    this.#map.set(leaf, sum(this.#map.get(leaf), g));
+  }
+  /** Adds all of another backward pass (gradient accumulation); `other` keeps its own. */
+  addAll(other: Gradients): void {
+    for (const [leaf, g] of other.entries()) this.add(leaf, g);
+  }
+  entries(): IterableIterator<[Tensor, Tensor]> {
+    return this.#map.entries();
+  }
+  get size(): number {
+    return this.#map.size;
+  }
+  /** √(Σ g²) over all gradients, one number on the backend. */
+  norm(): Tensor {
+    const all = [...this.#map.values()].map((g) => g.contiguous());
+    const out = Tensor.empty([1]);
+    run('globalNorm', all, [out], {});
+    return out;
+  }
+  /** Every gradient × factor, in place. */
+  scale(factor: number): void {
+    for (const g of this.#map.values()) run('affine', [g], [g], { scale: factor, shift: 0 });
+  }
+  free(): void {
+    for (const g of this.#map.values()) g.free('its Gradients were freed');
+    this.#map.clear();
+  }
+  /** Hands every gradient to the innermost open scope. */
+  adoptInto(s: Scope | undefined): void {
+    if (!s) return;
+    for (const g of this.#map.values()) {
+      g.owner = s;
+      s.adopt(g);
+    }
+  }
+}
+
+/**
+ * Reverse-mode differentiation from a scalar: visits the recorded operations from last to first, each once, and frees what it has passed.
+ * Returns the gradients as a value. The tape is consumed: a second backward() through it is an error.
+ */
+export function backward(loss: Tensor, seed?: Tensor): Gradients {
+  check(seed !== undefined || loss.size === 1, () => `backward() starts from a scalar, but this ${loss.op} is ${show(loss.shape)}. Take its .mean() or a loss first.`);
+  const root = loss.node;
+  if (!root) {
+    throw new Error(
+      loss.requiresGrad || !loss.wasConsumed
+        ? `backward(): nothing that made this ${loss.op} ${show(loss.shape)} wants a gradient. Was it computed under noGrad(), or from tensors that are not parameters (t.asParameter())?`
+        : `backward() was called twice on the same ${loss.op}: the tape was consumed by the first call. Compute the loss again.`,
+    );
+  }
+  const gradients = new Gradients();
+  noGrad(() => {
+    const nodes = collect(root);
+    const stale = nodes.find((node) => node.consumed);
+    if (stale) throw new Error(`backward(): the tape of ${stale.op} was consumed by an earlier backward(). Compute the forward pass again.`);
+    {
+      using _ = scope('backward');
+      root.accumulate(loss.outputIndex, seed ?? Tensor.full(loss.shape, 1));
+    }
+    loss.keepValue = true;
+    for (const node of nodes) node.refs++; // alive until its own step is over
+    for (const node of nodes) node.step(gradients);
+    loss.detachFromTape();
+  });
+  gradients.adoptInto(Scope.current);
+  return gradients;
+}
+
+/** All nodes that reach the root, later ones first: an operation is created after all of its inputs. */
+function collect(root: Node): Node[] {
+  const seen = new Set<Node>([root]);
+  const queue = [root];
+  for (let node = queue.pop(); node; node = queue.pop()) {
+    for (const edge of node.edges) {
+      if (edge && 'node' in edge && !seen.has(edge.node)) {
+        seen.add(edge.node);
+        queue.push(edge.node);
+      }
+    }
+  }
+  return [...seen].sort((a, b) => b.id - a.id);
+}

@@ -1,0 +1,74 @@
+import { type BackwardArgs, isTaping, Node, noGrad } from '../autograd.ts';
+import type { DType } from '../dtype.ts';
+import { scope } from '../scope.ts';
+import type { Shape } from '../shape.ts';
+import { Tensor } from '../tensor.ts';
+
+/** What an operation makes: a shape, f32 unless said otherwise; `strides` where the memory order is not row-major. */
+export interface Output {
+  shape: Shape;
+  dtype?: DType;
+  strides?: readonly number[];
+  /** A view of an existing tensor instead of new memory. */
+  window?: { of: Tensor; offset: number };
+}
+
+/** One differentiable operation: its shape rule, its kernel call and its derivative, side by side. */
+export interface Op<O> {
+  /** The shape rule. Checks the inputs and throws a ShapeError that says what does not fit. */
+  outputs(x: readonly Tensor[], options: O): readonly Output[];
+  /** Fills y. */
+  forward(x: readonly Tensor[], y: readonly Tensor[], options: O): void;
+  /** ∂loss/∂x for each input, undefined where it is not wanted or does not exist. */
+  backward(at: BackwardArgs<O>): readonly (Tensor | undefined)[];
+  /** Which values the derivative reads: inputs (all, or by index) and outputs. Everything else is free to go. */
+  saves: { inputs?: boolean | readonly number[]; outputs?: boolean };
+}
+
+/** Gives an operation its type; the table in ops/index.ts collects them. */
+export const op = <O>(o: Op<O>): Op<O> => o;
+
+/** Runs an operation and records it when one of its inputs wants a gradient. */
+export function apply<O>(name: string, o: Op<O>, inputs: readonly (Tensor | undefined)[], options: O): Tensor[] {
+  const x = inputs as readonly Tensor[];
+  const y = o.outputs(x, options).map(({ shape, dtype, strides, window }) =>
+    window ? window.of.window(shape, strides ?? window.of.strides, window.offset, name) : Tensor.empty(shape, dtype, strides, name),
+  );
+  {
+    using _ = scope(name); // copies that a kernel needs live until it has been queued
+    noGrad(() => o.forward(x, y, options));
+  }
+  if (isTaping() && x.some((t) => t?.requiresGrad)) {
+    const node = new Node(name, x, o.saves.inputs ?? false, o.backward as Node['backward'], options, y.length);
+    y.forEach((t, i) => t.madeBy(node, i));
+    node.setOutputs(y, o.saves.outputs ?? false);
+  }
+  return y;
+}
+
+/** A view: the same bytes under another shape. `backward` maps dy back. */
+export function view(name: string, x: Tensor, shape: Shape, strides: readonly number[], offset: number, backward: (dy: Tensor, shape: Shape) => Tensor): Tensor {
+  const y = x.window(shape, strides, offset, name);
+  if (isTaping() && x.requiresGrad) {
+    const from = x.shape;
+    const node = new Node(name, [x], false, ({ dy }) => [backward(dy, from)], undefined, 1);
+    y.madeBy(node, 0);
+    node.setOutputs([y], false);
+  }
+  return y;
+}
+
+/** x, or a row-major copy of it where x has other strides. */
+export const packed = (x: Tensor): Tensor => (x.isContiguous ? x : x.contiguousCopy());
+
+/** x as (R, C): the last axis at stride 1 and one stride for all rows; copied only where the strides do not allow it. */
+export function rows(x: Tensor): Tensor {
+  const C = x.shape[x.shape.length - 1];
+  const flat = x.tryReshape([C === 0 ? 0 : x.size / C, C]);
+  if (flat && (flat.strides[1] === 1 || C === 1)) return flat;
+  flat?.free();
+  return x.contiguousCopy().tryReshape([C === 0 ? 0 : x.size / C, C])!;
+}
+
+/** x whose last axis has stride 1, any strides before it. */
+export const lastContiguous = (x: Tensor): Tensor => (x.strides[x.strides.length - 1] === 1 || x.shape[x.shape.length - 1] === 1 ? x : x.contiguousCopy());
