@@ -1,0 +1,508 @@
+/**
+ * Documents from what lies on disk: a text file, a JSONL file, or a folder of both.
+ *
+ * Where a document ends
+ * - `file` (the default): a text file is one document; a line that is only `<|endoftext|>` starts the next one.
+ * - `blank-line`: paragraphs between empty lines are documents.  `line`: every line is one (a list of names).
+ * - In JSONL, always: one row, one document.
+ *
+ * Documents longer than 1 Mi characters arrive in pieces, so that memory is bounded whatever the input. A piece ends, where it can, after a
+ * line end between two characters that are not white space: there the split patterns of the published tokenizers end a word in any case, and the
+ * pieces' ids are the document's.
+ */
+import { isUtf8 } from 'node:buffer';
+import type { Hash } from 'node:crypto';
+import { readdir, stat } from 'node:fs/promises';
+import { basename, extname, join } from 'node:path';
+import { type Encoding, firstInvalidUtf8, guessEncoding, looksBinary, looksLikeUtf16, toUtf8 } from './encoding.ts';
+import { emptyData, ioFailed, noTextField, notFound, notText, notUtf8 } from './errors.ts';
+import { type FileIdentity, fileChunks, type LineBatch, lineBatches, MAX_LINE_BYTES } from './lines.ts';
+import { Rejects } from './rejects.ts';
+
+export type SourceKind = 'text' | 'jsonl';
+
+/** A file that documents come from. */
+export interface SourceFile extends FileIdentity {
+  /** As it can be opened. */
+  path: string;
+  /** Relative to the folder that was named, with `/`; the file's own name when a file was named. */
+  name: string;
+  kind: SourceKind;
+}
+
+/** A document, or a piece of a long one. */
+export interface Piece {
+  text: string;
+  /** Path of the file. */
+  source: string;
+  /** Line where the document begins, from 1. */
+  line: number;
+  /** Whether the document begins, and whether it ends, with this piece. A document in one piece has both. */
+  first: boolean;
+  last: boolean;
+}
+
+export type DocumentsAre = 'file' | 'blank-line' | 'line';
+
+export interface SourceOptions {
+  /** Name of the text field in JSONL rows. */
+  field?: string;
+  /** What a document is in a text file. */
+  documents?: DocumentsAre;
+  /** A line that is only this divides documents in a text file. */
+  separator?: string;
+  /** Encoding of the files; anything but UTF-8 is converted on the way. */
+  encoding?: Encoding;
+  /** Bytes that are not UTF-8: `stop` (E132), `skip` the row and count it, `replace` them by U+FFFD. Default: `skip` in JSONL; `stop` in text, where a hole in a book would go unseen. */
+  encodingErrors?: 'stop' | 'skip' | 'replace';
+  maxLineBytes?: number;
+  /** Texts of special tokens, counted when a document spells one. */
+  specialTokens?: readonly string[];
+}
+
+/** File name endings that a folder is searched for. A file that is named itself is read whatever its ending. */
+export const TEXT_ENDINGS: Readonly<Record<string, SourceKind>> = {
+  '.txt': 'text',
+  '.text': 'text',
+  '.md': 'text',
+  '.markdown': 'text',
+  '.jsonl': 'jsonl',
+  '.ndjson': 'jsonl',
+};
+
+/** Pieces are cut between this many UTF-16 units and twice as many. */
+export const PIECE_CHARS = 512 * 1024;
+/** Rows that may lack the field before it is said to be absent (E131). */
+const ROWS_BEFORE_NO_FIELD = 100;
+/** Bytes of evidence for guessing an encoding. */
+const GUESS_BYTES = 16 * 1024;
+
+/** The files at `paths` (files or folders, folders recursively), sorted by name within each. E130 when a path is absent, E134 when no file is left. */
+export async function listSources(paths: string | readonly string[]): Promise<SourceFile[]> {
+  const found: SourceFile[] = [];
+  for (const path of typeof paths === 'string' ? [paths] : paths) {
+    const info = await stat(path).catch((e) => {
+      throw e.code === 'ENOENT' || e.code === 'ENOTDIR' ? notFound(path) : ioFailed(path, 'read', e);
+    });
+    if (info.isDirectory()) await walk(path, '', found);
+    else if (info.isFile())
+      found.push({ path, name: basename(path), kind: kindOf(path) ?? 'text', size: info.size, mtimeMs: info.mtimeMs });
+    else throw notText(path, 'a device, pipe or socket');
+  }
+  if (found.length === 0)
+    throw emptyData(typeof paths === 'string' ? paths : paths.join(', '), { files: 0, rows: 0, rejected: {} });
+  return found;
+}
+
+const kindOf = (path: string): SourceKind | undefined =>
+  extname(path).toLowerCase() === '.json' ? 'jsonl' : TEXT_ENDINGS[extname(path).toLowerCase()];
+
+async function walk(root: string, inside: string, found: SourceFile[]): Promise<void> {
+  const folder = join(root, inside);
+  const entries = await readdir(folder, { withFileTypes: true }).catch((e) => {
+    throw ioFailed(folder, 'read', e);
+  });
+  entries.sort((a, b) => (a.name < b.name ? -1 : 1)); // by code unit: the same on every machine, whatever its language
+  for (const entry of entries) {
+    if (entry.name.startsWith('.')) continue;
+    const name = inside ? `${inside}/${entry.name}` : entry.name;
+    const path = join(root, name);
+    if (entry.isDirectory())
+      await walk(root, name, found); // a link to a folder is no directory here: no cycles
+    else if (TEXT_ENDINGS[extname(entry.name).toLowerCase()]) {
+      const info = await stat(path).catch(() => undefined); // a dangling link
+      if (info?.isFile()) found.push({ path, name, kind: kindOf(path)!, size: info.size, mtimeMs: info.mtimeMs });
+    }
+  }
+}
+
+export interface ReadOptions extends SourceOptions {
+  /** Where rows that cannot be used are counted. */
+  rejects?: Rejects;
+  /** Fed with the file's bytes as they lie on disk. */
+  hash?: Hash;
+  /** Called with the number of bytes read since the last call. */
+  onBytes?: (bytes: number) => void;
+}
+
+/** The documents of several files, one after the other, in pieces. Throws at the end when too many rows were refused. */
+export async function* documents(files: readonly SourceFile[], options: ReadOptions = {}): AsyncGenerator<Piece> {
+  const rejects = options.rejects ?? new Rejects();
+  for (const file of files) yield* documentsOf(file, { ...options, rejects });
+  rejects.check();
+}
+
+/** The documents of one file. */
+export async function* documentsOf(file: SourceFile, options: ReadOptions & { rejects: Rejects }): AsyncGenerator<Piece> {
+  const chunks = checkedChunks(file, options);
+  const batches = lineBatches(
+    options.encoding && options.encoding !== 'utf-8' ? converted(chunks, file.path, options.encoding) : chunks,
+    {
+      maxLineBytes: options.maxLineBytes ?? MAX_LINE_BYTES,
+    },
+  );
+  const out = new DocumentBuilder(file.path, options.rejects, options.specialTokens ?? []);
+  yield* file.kind === 'jsonl' ? jsonlDocuments(file, batches, out, options) : textDocuments(file, batches, out, options);
+}
+
+/** The file's bytes; stops at once where they are no text. */
+async function* checkedChunks(file: SourceFile, { hash, onBytes, encoding }: ReadOptions): AsyncGenerator<Uint8Array> {
+  let at = 0;
+  for await (const chunk of fileChunks(file.path, { expected: file })) {
+    if (at === 0) {
+      const binary = looksBinary(chunk);
+      if (binary) throw notText(file.path, binary);
+      const utf16 = looksLikeUtf16(chunk);
+      if (utf16 && !encoding) throw notUtf8(file.path, { line: 1, byte: 1, offset: 0, guess: utf16 });
+    }
+    at += chunk.length;
+    hash?.update(chunk);
+    onBytes?.(chunk.length);
+    yield chunk;
+  }
+}
+
+async function* converted(chunks: AsyncIterable<Uint8Array>, path: string, encoding: Encoding): AsyncGenerator<Uint8Array> {
+  try {
+    yield* toUtf8(chunks, encoding);
+  } catch (error) {
+    if (error instanceof TypeError) throw notUtf8(path, { line: 0, byte: 0, offset: 0, guess: 'unknown' });
+    throw error;
+  }
+}
+
+/** Skips a byte order mark at the start of a file. */
+function dropBom(batch: LineBatch, rejects: Rejects): void {
+  const line = batch.lines[0];
+  if (line.offset !== 0 || line.end - line.start < 3) return;
+  if (batch.buffer[line.start] !== 0xef || batch.buffer[line.start + 1] !== 0xbb || batch.buffer[line.start + 2] !== 0xbf) return;
+  line.start += 3;
+  rejects.note('bom');
+}
+
+/** The end of the last line that was kept. */
+const keptEnd = ({ lines }: LineBatch): number => lines.findLast((line) => line.tooLong === 0)?.end ?? 0;
+
+/** Whether every byte of the kept lines is UTF-8: one fast check for all of them; the slow one finds the place when it fails. */
+const allUtf8 = (batch: LineBatch): boolean =>
+  isUtf8(batch.buffer.subarray(batch.lines.find((line) => line.tooLong === 0)?.start ?? 0, keptEnd(batch)));
+
+/** What encoding the bytes from `at` on look like. */
+const guessFrom = (batch: LineBatch, at: number) =>
+  guessEncoding(batch.buffer.subarray(at, Math.min(keptEnd(batch), at + GUESS_BYTES)));
+
+/** A file cut in the middle of a character: its last line has no end, and only its last one to three bytes are bad. */
+const cutInCharacter = (bytes: Uint8Array, bad: number, eol: number): boolean =>
+  eol === 0 && bytes.length - bad <= 3 && bytes[bad] >= 0xc2;
+
+async function* textDocuments(
+  file: SourceFile,
+  batches: AsyncIterable<LineBatch>,
+  out: DocumentBuilder,
+  { rejects, documents: kind = 'file', separator = '<|endoftext|>', encodingErrors = 'stop' }: ReadOptions & { rejects: Rejects },
+): AsyncGenerator<Piece> {
+  const separatorBytes = Buffer.from(separator);
+  for await (const batch of batches) {
+    const { buffer, lines } = batch;
+    dropBom(batch, rejects);
+    const clean = allUtf8(batch);
+    let from = -1; // a run of lines that belong together, decoded at once
+    let to = -1;
+    const flush = () => {
+      if (from >= 0) out.add(buffer.toString('utf8', from, to));
+      from = -1;
+    };
+    for (const line of lines) {
+      rejects.rows++;
+      if (line.tooLong > 0) {
+        flush();
+        rejects.refuse({ source: file.path, line: line.number, kind: 'too_long', reason: `${line.tooLong} bytes in one line` });
+        continue;
+      }
+      let lineEnd = line.end;
+      if (!clean) {
+        const bytes = buffer.subarray(line.start, line.end);
+        const bad = firstInvalidUtf8(bytes);
+        if (bad >= 0) {
+          flush();
+          if (cutInCharacter(bytes, bad, line.eol)) {
+            rejects.note('cut_end');
+            lineEnd = line.start + bad;
+          } else {
+            const at = { path: file.path, line: line.number, byte: bad + 1, offset: line.offset + bad };
+            const guess = () => guessFrom(batch, line.start + bad);
+            if (encodingErrors === 'stop') throw notUtf8(file.path, { ...at, guess: guess() });
+            if (encodingErrors === 'skip') {
+              rejects.refuseBytes(at, guess);
+              continue;
+            }
+            rejects.note('replaced');
+            out.begin(line.number);
+            out.add(buffer.toString('utf8', line.start, line.end + line.eol)); // U+FFFD for the bad bytes
+            if (kind === 'line') out.end(true);
+            continue;
+          }
+        }
+      }
+      if (kind === 'line') {
+        if (isBlank(buffer, line.start, lineEnd)) rejects.empty(file.path, line.number, 'no text in the line');
+        else {
+          out.begin(line.number);
+          out.add(buffer.toString('utf8', line.start, lineEnd));
+          out.end(false);
+        }
+        continue;
+      }
+      const divides =
+        (lineEnd - line.start === separatorBytes.length && separatorBytes.equals(buffer.subarray(line.start, lineEnd))) ||
+        (kind === 'blank-line' && isBlank(buffer, line.start, lineEnd));
+      if (divides) {
+        flush();
+        out.end(true);
+        continue;
+      }
+      out.begin(line.number);
+      if (from < 0) from = line.start;
+      to = lineEnd === line.end ? line.end + line.eol : lineEnd;
+    }
+    flush();
+    yield* out.take();
+  }
+  out.end(kind !== 'file');
+  yield* out.take();
+}
+
+function isBlank(buffer: Buffer, start: number, end: number): boolean {
+  if (end === start) return true;
+  if (buffer[start] > 0x20 && buffer[start] < 0x80) return false;
+  return buffer.toString('utf8', start, end).trim() === '';
+}
+
+async function* jsonlDocuments(
+  file: SourceFile,
+  batches: AsyncIterable<LineBatch>,
+  out: DocumentBuilder,
+  { rejects, field = 'text', encodingErrors = 'skip' }: ReadOptions & { rejects: Rejects },
+): AsyncGenerator<Piece> {
+  let withField = 0;
+  let without = 0;
+  let firstWithout = 0; // line number
+  const fields = new Map<string, number>(); // name → characters of text under it
+
+  for await (const batch of batches) {
+    const { buffer, lines } = batch;
+    dropBom(batch, rejects);
+    const clean = allUtf8(batch);
+    for (const line of lines) {
+      const at = { source: file.path, line: line.number };
+      rejects.rows++;
+      if (line.tooLong > 0) {
+        rejects.refuse({ ...at, kind: 'too_long', reason: `${line.tooLong} bytes in one line` });
+        continue;
+      }
+      if (!clean) {
+        const bytes = buffer.subarray(line.start, line.end);
+        const bad = firstInvalidUtf8(bytes);
+        if (bad >= 0) {
+          if (cutInCharacter(bytes, bad, line.eol)) {
+            rejects.refuse({ ...at, kind: 'truncated', reason: 'the file ends inside a character; it may be cut' });
+            continue;
+          }
+          const where = { path: file.path, line: line.number, byte: bad + 1, offset: line.offset + bad };
+          const guess = () => guessFrom(batch, line.start + bad);
+          if (encodingErrors === 'stop') throw notUtf8(file.path, { ...where, guess: guess() });
+          if (encodingErrors === 'skip') {
+            rejects.refuseBytes(where, guess);
+            continue;
+          }
+          rejects.note('replaced');
+        }
+      }
+      const row = buffer.toString('utf8', line.start, line.end);
+      if (line.number === 1 && row.trimStart().startsWith('['))
+        throw notText(file.path, 'a JSON array; JSONL has one object a line');
+      if (row.trim() === '') {
+        rejects.empty(file.path, line.number, 'empty line');
+        continue;
+      }
+      const parsed = parseRow(row);
+      if ('problem' in parsed) {
+        if (line.eol === 0)
+          rejects.refuse({ ...at, kind: 'truncated', reason: 'the last line is cut: no line end, and not valid JSON' });
+        else rejects.refuse({ ...at, kind: 'bad_json', reason: parsed.problem });
+        continue;
+      }
+      const { value } = parsed;
+      if (!Object.hasOwn(value, field)) {
+        if (without++ === 0) firstWithout = line.number;
+        for (const [name, v] of Object.entries(value))
+          fields.set(name, (fields.get(name) ?? 0) + (typeof v === 'string' ? v.length : 0));
+        if (withField === 0 && without >= ROWS_BEFORE_NO_FIELD)
+          throw noTextField(file.path, firstWithout, field, longestFirst(fields));
+        rejects.refuse({ ...at, kind: 'bad_field', reason: `no field "${field}"` });
+        continue;
+      }
+      withField++;
+      const text = value[field];
+      if (text === null) rejects.empty(file.path, line.number, `"${field}" is null`);
+      else if (typeof text !== 'string')
+        rejects.refuse({
+          ...at,
+          kind: 'bad_field',
+          reason: `"${field}" is ${Array.isArray(text) ? 'a list' : typeof text === 'object' ? 'an object' : `a ${typeof text}`}, not text`,
+        });
+      else if (text.trim() === '') rejects.empty(file.path, line.number, `"${field}" has no text`);
+      else {
+        out.begin(line.number);
+        out.add(row.includes('\\u') ? wellFormed(text, rejects) : text);
+        out.end(false);
+      }
+    }
+    yield* out.take();
+  }
+  if (withField === 0 && without > 0) throw noTextField(file.path, firstWithout, field, longestFirst(fields));
+}
+
+const longestFirst = (fields: Map<string, number>): string[] => [...fields].sort((a, b) => b[1] - a[1]).map(([name]) => name);
+
+/** Lone surrogates, which `JSON.parse` lets through ("\ud800"), become U+FFFD. */
+function wellFormed(text: string, rejects: Rejects): string {
+  if (!/\p{Surrogate}/u.test(text)) return text;
+  rejects.note('surrogates');
+  return text.replace(/\p{Surrogate}/gu, '\ufffd');
+}
+
+/** One JSON object. Keys given twice are refused: two readers would see two different rows. */
+function parseRow(row: string): { value: Record<string, unknown> } | { problem: string } {
+  let value: unknown;
+  try {
+    value = JSON.parse(row);
+  } catch (error) {
+    return { problem: `not JSON: ${(error as Error).message.slice(0, 120)}` };
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return {
+      problem: `a row is an object, this is ${value === null ? 'null' : Array.isArray(value) ? 'a list' : `a ${typeof value}`}`,
+    };
+  }
+  if (membersWritten(row) !== membersKept(value)) return { problem: 'a key appears twice' };
+  return { value: value as Record<string, unknown> };
+}
+
+/** Members in valid JSON text: colons outside strings. */
+function membersWritten(row: string): number {
+  let members = 0;
+  for (let i = 0; i < row.length; i++) {
+    const c = row.charCodeAt(i);
+    if (c === 0x3a) members++;
+    else if (c === 0x22) {
+      do {
+        i = row.indexOf('"', i + 1);
+      } while (isEscaped(row, i));
+    }
+  }
+  return members;
+}
+
+/** Whether an odd number of backslashes stands before `i`. */
+function isEscaped(row: string, i: number): boolean {
+  let k = i - 1;
+  while (row.charCodeAt(k) === 0x5c) k--;
+  return (i - k) % 2 === 0;
+}
+
+/** Members of a parsed value. Its own stack: a row may be nested deeper than the call stack. */
+function membersKept(value: object): number {
+  let members = 0;
+  const stack: object[] = [value];
+  for (let top = stack.pop(); top; top = stack.pop()) {
+    const inside = Object.values(top);
+    if (!Array.isArray(top)) members += inside.length;
+    for (const v of inside) if (typeof v === 'object' && v !== null) stack.push(v);
+  }
+  return members;
+}
+
+/** Collects the text of one document after the other and cuts long ones into pieces. Where it cuts depends on nothing but the document's text. */
+class DocumentBuilder {
+  #ready: Piece[] = [];
+  #parts: string[] = [];
+  #length = 0;
+  #line = 0;
+  #open = false;
+  #first = true;
+  #special = false;
+
+  constructor(
+    readonly source: string,
+    readonly rejects: Rejects,
+    readonly specialTokens: readonly string[],
+  ) {}
+
+  /** A document begins at this line, unless one is already open. */
+  begin(line: number): void {
+    if (this.#open) return;
+    this.#open = true;
+    this.#line = line;
+  }
+
+  add(text: string): void {
+    this.#parts.push(text);
+    this.#length += text.length;
+    if (this.#length <= 2 * PIECE_CHARS) return;
+    let rest = this.#joined();
+    while (rest.length > 2 * PIECE_CHARS) {
+      const at = cutPlace(rest);
+      this.#emit(rest.slice(0, at), false);
+      rest = rest.slice(at);
+    }
+    this.#parts = [rest];
+    this.#length = rest.length;
+  }
+
+  /** The open document ends. `dropLineEnd`: the last line end belongs to what divides documents. */
+  end(dropLineEnd: boolean): void {
+    if (!this.#open) return;
+    let text = this.#joined();
+    if (dropLineEnd) text = text.replace(/\r?\n$/, '');
+    if (this.#first && text.trim() === '') this.rejects.empty(this.source, this.#line, 'no text in the document');
+    else {
+      if (!this.#first) this.rejects.note('split');
+      this.#emit(text, true);
+      if (this.#special) this.rejects.note('special_in_text');
+    }
+    this.#parts = [];
+    this.#length = 0;
+    this.#open = this.#special = false;
+    this.#first = true;
+  }
+
+  /** The finished pieces, once. */
+  take(): Piece[] {
+    const ready = this.#ready;
+    this.#ready = [];
+    return ready;
+  }
+
+  #joined(): string {
+    return this.#parts.length === 1 ? this.#parts[0] : this.#parts.join('');
+  }
+
+  #emit(text: string, last: boolean): void {
+    this.#special ||= this.specialTokens.some((token) => text.includes(token));
+    this.#ready.push({ text, source: this.source, line: this.#line, first: this.#first, last });
+    this.#first = false;
+  }
+}
+
+/** Where to cut a text longer than 2 · PIECE_CHARS: the best line end in its second half, else between two characters at the very end of it. */
+function cutPlace(text: string): number {
+  const window = text.slice(PIECE_CHARS, 2 * PIECE_CHARS);
+  const between = window.search(/\S\n\S/);
+  if (between >= 0) return PIECE_CHARS + between + 2;
+  const newline = window.indexOf('\n');
+  if (newline >= 0) return PIECE_CHARS + newline + 1;
+  const at = 2 * PIECE_CHARS;
+  const before = text.charCodeAt(at - 1);
+  return before >= 0xd800 && before <= 0xdbff ? at - 1 : at; // never between the halves of a surrogate pair
+}
