@@ -1,0 +1,160 @@
+/** A tokenizer as the stages of `tokenizer.json`: added tokens → normalizer → pre-tokenizer → model → post-processor, and a decoder back. */
+import { AddedTokenFinder } from './added-tokens.ts';
+import type { AddedToken } from './added-tokens.ts';
+import { Bpe } from './bpe.ts';
+import { compileDecoder } from './decode.ts';
+import type { DecoderSpec, TokenDecoder } from './decode.ts';
+import { IdList } from './ids.ts';
+import type { Model } from './model.ts';
+import { compileNormalizer } from './normalize.ts';
+import type { Normalizer, NormalizerSpec } from './normalize.ts';
+import { compilePostProcessor } from './postprocess.ts';
+import type { Frame, Frames, PostProcessorSpec } from './postprocess.ts';
+import { compilePreTokenizer } from './pretokenize.ts';
+import type { PreTokenizer, PreTokenizerSpec } from './pretokenize.ts';
+import { tokenizerError } from './tokenizer.ts';
+import type { DecodeOptions, EncodeOptions, Tokenizer } from './tokenizer.ts';
+import { replaceLoneSurrogates, utf8Text } from './utf8.ts';
+
+export interface PipelineParts {
+  model: Model;
+  addedTokens?: readonly AddedToken[];
+  normalizer?: NormalizerSpec | null;
+  preTokenizer?: PreTokenizerSpec | null;
+  postProcessor?: PostProcessorSpec | null;
+  decoder?: DecoderSpec | null;
+}
+
+export class PipelineTokenizer implements Tokenizer {
+  readonly kind: Tokenizer['kind'];
+  readonly vocabSize: number;
+  readonly specialTokens: ReadonlyMap<string, number>;
+  readonly parts: Required<PipelineParts>;
+  readonly #normalize: Normalizer | undefined;
+  readonly #split: PreTokenizer;
+  readonly #frames: Frames;
+  readonly #decodeToken: TokenDecoder;
+  readonly #added: ReadonlyMap<number, AddedToken>;
+  readonly #addedIds: ReadonlyMap<string, number>;
+  /** Finders over the text as it is, and over the normalized text. */
+  readonly #raw: AddedTokenFinder;
+  readonly #normalized: AddedTokenFinder;
+  /** Bytes of a token that is not the first, filled as they are asked for. */
+  readonly #bytes: (Uint8Array | undefined)[] = [];
+
+  constructor(parts: PipelineParts) {
+    const { model, addedTokens = [], normalizer = null, preTokenizer = null, postProcessor = null, decoder = null } = parts;
+    this.parts = { model, addedTokens, normalizer, preTokenizer, postProcessor, decoder };
+    this.#normalize = normalizer ? compileNormalizer(normalizer) : undefined;
+    this.#split = compilePreTokenizer(preTokenizer, model instanceof Bpe && model.byteLevel).split;
+    this.#frames = compilePostProcessor(postProcessor);
+    this.#decodeToken = compileDecoder(decoder);
+    this.#added = new Map(addedTokens.map((token) => [token.id, token]));
+    this.#addedIds = new Map(addedTokens.map((token) => [token.content, token.id]));
+    this.#raw = new AddedTokenFinder(addedTokens.filter((token) => !token.normalized));
+    this.#normalized = new AddedTokenFinder(
+      addedTokens.filter((token) => token.normalized),
+      this.#normalize,
+    );
+    this.vocabSize = addedTokens.reduce((size, token) => Math.max(size, token.id + 1), model.size);
+    const specials = addedTokens.filter((token) => token.special).sort((a, b) => a.id - b.id);
+    this.specialTokens = new Map(specials.map((token) => [token.content, token.id]));
+    this.kind = kindOf(model);
+  }
+
+  encode(text: string, { special = false, addSpecialTokens = false, onLoneSurrogates }: EncodeOptions = {}): Int32Array {
+    const out = new IdList(Math.max(16, text.length >> 2));
+    if (!addSpecialTokens) this.#encodeText(text, special, onLoneSurrogates, out);
+    else this.#fill(this.#frames.single, text, '', special, onLoneSurrogates, out, undefined);
+    return out.toArray();
+  }
+
+  /** Two texts as the model expects a pair (`[CLS] a [SEP] b [SEP]`), with the segment of each token. */
+  encodePair(a: string, b: string, { special = false, addSpecialTokens = true, onLoneSurrogates }: EncodeOptions = {}) {
+    const out = new IdList();
+    const typeIds = new IdList();
+    const frame = addSpecialTokens ? this.#frames.pair : compilePostProcessor(null).pair;
+    this.#fill(frame, a, b, special, onLoneSurrogates, out, typeIds);
+    return { ids: out.toArray(), typeIds: typeIds.toArray() };
+  }
+
+  #fill(
+    frame: Frame,
+    a: string,
+    b: string,
+    special: boolean,
+    onLone: EncodeOptions['onLoneSurrogates'],
+    out: IdList,
+    typeIds?: IdList,
+  ): void {
+    for (const part of frame) {
+      if ('ids' in part) for (const id of part.ids) out.push(id);
+      else this.#encodeText(part.text === 'A' ? a : b, special, onLone, out);
+      while (typeIds && typeIds.length < out.length) typeIds.push(part.typeId);
+    }
+  }
+
+  #encodeText(text: string, special: boolean, onLone: EncodeOptions['onLoneSurrogates'], out: IdList): void {
+    const { text: whole, replaced } = replaceLoneSurrogates(text);
+    if (replaced) onLone?.(replaced);
+    const { model } = this.parts;
+    const emit = (piece: string) => model.encode(piece, out);
+    let atStart = true;
+    for (const outer of this.#raw.split(whole, !special)) {
+      if (outer.token) out.push(outer.token.id);
+      else {
+        const normalized = this.#normalize ? this.#normalize(outer.text) : outer.text;
+        for (const inner of this.#normalized.split(normalized, !special)) {
+          if (inner.token) out.push(inner.token.id);
+          else this.#split(inner.text, atStart, emit);
+          atStart = false;
+        }
+      }
+      atStart = false;
+    }
+  }
+
+  decode(ids: ArrayLike<number>, { skipSpecial = false }: DecodeOptions = {}): string {
+    const pieces: Uint8Array[] = [];
+    let length = 0;
+    for (let i = 0; i < ids.length; i++) {
+      if (skipSpecial && this.#added.get(ids[i])?.special) continue;
+      const bytes = this.tokenBytes(ids[i], pieces.length === 0);
+      pieces.push(bytes);
+      length += bytes.length;
+    }
+    const all = new Uint8Array(length);
+    let at = 0;
+    for (const piece of pieces) {
+      all.set(piece, at);
+      at += piece.length;
+    }
+    return utf8Text(all);
+  }
+
+  tokenBytes(id: number, atStart = false): Uint8Array {
+    if (!atStart && this.#bytes[id]) return this.#bytes[id];
+    const token = this.idToToken(id);
+    if (token === undefined)
+      throw tokenizerError(`decode: ${id} is no token of this vocabulary (ids 0–${this.vocabSize - 1})`, {
+        id,
+        vocabSize: this.vocabSize,
+      });
+    const bytes = this.#decodeToken(token, atStart, this.#added.has(id));
+    if (!atStart) this.#bytes[id] = bytes;
+    return bytes;
+  }
+
+  tokenToId(token: string): number | undefined {
+    return this.#addedIds.get(token) ?? this.parts.model.tokenToId(token);
+  }
+
+  idToToken(id: number): string | undefined {
+    return this.#added.get(id)?.content ?? this.parts.model.idToToken(id);
+  }
+}
+
+function kindOf(model: Model): Tokenizer['kind'] {
+  if (model instanceof Bpe) return model.mergeCount > 0 ? 'bpe' : model.byteLevel ? 'byte' : 'char';
+  return model.type === 'WordPiece' ? 'wordpiece' : model.type === 'Unigram' ? 'unigram' : 'wordlevel';
+}
