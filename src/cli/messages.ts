@@ -1,0 +1,781 @@
+/**
+ * Every error and warning that a person can meet: one entry a code, with both languages, its exit code, and what to type next.
+ *
+ * Shape (cli.md §4): what happened → where → why → what to type. Commands are written through `cmd`, settings and flags through `opt`: they come out bold on a
+ * terminal, and a test parses each of them with the real parser.
+ */
+import { relative } from 'node:path';
+import type { Place } from './config.ts';
+import { bytes, count, type Lang, loss, short } from './format.ts';
+
+/** A message before layout. `where` stands at the right of the first line; `more` are the lines below it. */
+export interface Text {
+  what: string;
+  where?: string;
+  more: string[];
+}
+
+interface Entry<V> {
+  /** Exit code; undefined for a warning. */
+  exit?: number;
+  en: (v: V) => Text;
+  zh: (v: V) => Text;
+}
+
+/** Marks a whole command inside a message. */
+export const cmd = (line: string) => `\u0001${line}\u0002`;
+/** Marks `key=value` or `--flag` inside a message. */
+export const opt = (word: string) => `\u0003${word}\u0002`;
+
+const text = (what: string, ...rest: (string | { where?: string } | false | undefined)[]): Text => {
+  const where = rest.find((r): r is { where?: string } => typeof r === 'object')?.where;
+  return { what, where, more: rest.filter((r): r is string => typeof r === 'string' && r !== '') };
+};
+
+/** A path as short as it can be said from here. */
+export function here(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short !== '' && !short.startsWith('..') && short.length < path.length ? short : path;
+}
+
+/** A word that the shell takes as it stands, in quotes where it needs them. */
+export const shellWord = (word: string) =>
+  /^[\p{L}\p{N}_./=:@%+,-]+$/u.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+
+const placeEn = (at: Place | undefined) => ({
+  where: !at ? undefined : 'file' in at ? `${here(at.file)}:${at.line}` : `command line ${at.argument}`,
+});
+const placeZh = (at: Place | undefined) => ({
+  where: !at ? undefined : 'file' in at ? `${here(at.file)}:${at.line}` : `命令行 ${at.argument}`,
+});
+
+/** The first few of many names. */
+const some = (names: readonly string[], separator: string, most = 6) =>
+  names.slice(0, most).join(separator) + (names.length > most ? `${separator === ' ' ? ' ' : separator}…` : '');
+
+const kindsEn: Record<string, string> = {
+  bad_utf8: 'not UTF-8',
+  too_long: 'too long',
+  bad_json: 'not JSON',
+  bad_field: 'field is no text',
+  truncated: 'cut off',
+  empty: 'empty',
+};
+const kindsZh: Record<string, string> = {
+  bad_utf8: '不是 UTF-8',
+  too_long: '过长',
+  bad_json: '不是 JSON',
+  bad_field: '字段不是文本',
+  truncated: '被截断',
+  empty: '空行',
+};
+const tally = (kinds: Record<string, number>, names: Record<string, string>, lang: Lang) =>
+  Object.entries(kinds)
+    .filter(([, n]) => n > 0)
+    .map(([k, n]) => `${count(n, lang)} ${names[k] ?? k}`)
+    .join(lang === 'zh' ? '、' : ', ');
+
+const reasonEn: Record<string, string> = {
+  full: 'the disk is full',
+  'read-only': 'it is read-only',
+  permission: 'no permission',
+};
+const reasonZh: Record<string, string> = { full: '磁盘已满', 'read-only': '只读', permission: '没有权限' };
+
+/** The values that each code is made of. */
+export interface Values {
+  E100: { verb: string; nearest?: string };
+  E101: { key: string; at?: Place; nearest?: string; keys: string[] };
+  E102: { rule: 'dModel' | 'even' | 'nKvHead'; dModel?: number; nHead: number; nKvHead?: number; tries: number[]; at?: Place };
+  E103: { key: string; value: unknown; at?: Place; allowed: string; allowedZh: string };
+  E104: { file: string; line: number; problem: 'expected' | 'duplicate' | 'value'; what: string };
+  E105: { key: 'data' };
+  E106: { at?: Place };
+  E107: {
+    flag: string;
+    verb: string;
+    problem: 'unknown' | 'needs-value' | 'no-value' | 'bad-value';
+    nearest?: string;
+    allowed?: string;
+  };
+  E108: { verb: string; word: string; usage: string };
+  E109: { what: string };
+  E110: { word: string; usage: string };
+  E120: { needed: number; available: number; largest: string; largestBytes: number; ways: { setting: string; bytes: number }[] };
+  E121: { needed: number; free: number; checkpoints: number; folder: string };
+  E130: { path: string };
+  E131: { path: string; line: number; field: string; fields: string[] };
+  E132: { path: string; line: number; byte: number; guess: string };
+  E133: { path: string; looksLike: string };
+  E134: { path: string; files: number; rows: number; rejected: Record<string, number> };
+  E135: { split: string; tokens: number; contextLength: number; largest: number };
+  E136: {
+    rejected: number;
+    rows: number;
+    limit: number;
+    kinds: Record<string, number>;
+    first?: { source: string; line: number; kind: string; reason: string };
+    rejectsFile?: string;
+  };
+  E137: { path: string };
+  E138: { path: string; reason: string };
+  E139: { path: string; operation: 'read' | 'write'; reason: string };
+  E140: {
+    step: number;
+    loss: number;
+    before?: number;
+    gradNorm?: number;
+    tensor?: string;
+    run: string;
+    lastGood?: string;
+    lr?: number;
+  };
+  E150: { name: string; runs: string[]; nearest?: string; folder: string };
+  E151: { name: string; step?: number; free: string };
+  E152: { name: string };
+  E153: { path: string };
+  E154: { template: string; templates: string[]; nearest?: string };
+  E155: { name: string; step: string; steps: number[] };
+  E156: { name: string; pid?: number };
+  E160: { tokens: number; contextLength: number };
+  E161: { verb: string };
+  E162: { char: string; position: number; vocabSize: number };
+  E163: { layer: number; head: number; nLayer: number; nHead: number };
+  E180: { expected: number; found: number; path: string; sha?: string; right?: string };
+  E181: { path: string; reason: string };
+  E182: { path: string };
+  E183: { path: string; reason: string };
+  E184: { file: string; code: string; detail: string; hint: string };
+  E185: { detail: string };
+  E190: { detail: string };
+  E191: { reason: string };
+  W210: { times: number; from: number; to: number; bestStep: number };
+  W220: { needed: number; available: number };
+  W230: { reason: string };
+  W240: { step: number; reason: string; failures: number };
+  W250: { step: number; loss: number; expected: number };
+  W260: { detail: string };
+}
+export type Code = keyof Values;
+
+export const messages: { [C in Code]: Entry<Values[C]> } = {
+  E100: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `there is no verb "${v.verb}"`,
+        v.nearest ? `Did you mean ${cmd(`qkv ${v.nearest}`)}?` : '',
+        `All of them: ${cmd('qkv help')}`,
+      ),
+    zh: (v) =>
+      text(`没有动词 “${v.verb}”`, v.nearest ? `你是不是想写 ${cmd(`qkv ${v.nearest}`)}？` : '', `全部动词：${cmd('qkv help')}`),
+  },
+  E101: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `unknown setting "${v.key}"`,
+        placeEn(v.at),
+        `${v.nearest ? `Did you mean ${v.nearest}?  ` : ''}Settings: ${some(v.keys, ' ')}  (${cmd('qkv config keys')})`,
+      ),
+    zh: (v) =>
+      text(
+        `未知配置项 “${v.key}”`,
+        placeZh(v.at),
+        `${v.nearest ? `你是不是想写 ${v.nearest}？  ` : ''}可用项：${some(v.keys, ' ')}  （${cmd('qkv config keys')}）`,
+      ),
+  },
+  E102: {
+    exit: 2,
+    en: (v) =>
+      v.rule === 'nKvHead'
+        ? text(
+            `nHead=${v.nHead} is not divisible by nKvHead=${v.nKvHead}`,
+            placeEn(v.at),
+            `Each key-value head serves nHead / nKvHead query heads. Try nKvHead ${some(v.tries.map(String), ', ')}`,
+          )
+        : v.rule === 'even'
+          ? text(
+              `headDim=${v.dModel! / v.nHead} is odd`,
+              placeEn(v.at),
+              `RoPE turns pairs of channels, so headDim = dModel / nHead must be even. Try dModel ${v.tries.join(' or ')}`,
+            )
+          : text(
+              `dModel=${v.dModel} is not divisible by nHead=${v.nHead}`,
+              placeEn(v.at),
+              `The width of a head, headDim = dModel / nHead, must be a whole number. Try ${v.tries.join(' or ')}`,
+            ),
+    zh: (v) =>
+      v.rule === 'nKvHead'
+        ? text(
+            `nHead=${v.nHead} 不能被 nKvHead=${v.nKvHead} 整除`,
+            placeZh(v.at),
+            `每个键值头供 nHead / nKvHead 个查询头使用。nKvHead 可用：${some(v.tries.map(String), '、')}`,
+          )
+        : v.rule === 'even'
+          ? text(
+              `headDim=${v.dModel! / v.nHead} 是奇数`,
+              placeZh(v.at),
+              `RoPE 旋转成对的通道，headDim = dModel / nHead 必须是偶数。dModel 可用：${v.tries.join('、')}`,
+            )
+          : text(
+              `dModel=${v.dModel} 不能被 nHead=${v.nHead} 整除`,
+              placeZh(v.at),
+              `每个头的宽度 headDim = dModel / nHead 必须是整数。可用：${v.tries.join('、')}`,
+            ),
+  },
+  E103: {
+    exit: 2,
+    en: (v) => text(`${v.key}=${sayValue(v.value)} is not possible`, placeEn(v.at), `Allowed: ${v.allowed}`),
+    zh: (v) => text(`${v.key}=${sayValue(v.value)} 不可用`, placeZh(v.at), `允许：${v.allowedZh}`),
+  },
+  E104: {
+    exit: 2,
+    en: (v) =>
+      text(
+        v.problem === 'duplicate'
+          ? `setting "${v.what}" stands twice`
+          : v.problem === 'expected'
+            ? `the settings file breaks off: expected ${v.what}`
+            : `this is no value: ${v.what}`,
+        { where: `${here(v.file)}:${v.line}` },
+        'One flat object: { "nLayer": 4, "data": "book.txt" }. Text stands in "…"; // comments are welcome',
+      ),
+    zh: (v) =>
+      text(
+        v.problem === 'duplicate'
+          ? `配置项 “${v.what}” 出现了两次`
+          : v.problem === 'expected'
+            ? `配置文件不完整：此处应为 ${v.what}`
+            : `这不是值：${v.what}`,
+        { where: `${here(v.file)}:${v.line}` },
+        '写成一个平的对象：{ "nLayer": 4, "data": "book.txt" }。文本放在 "…" 里；可以写 // 注释',
+      ),
+  },
+  E105: {
+    exit: 2,
+    en: () =>
+      text(
+        'no data to train on',
+        `Name a text file, a JSONL file or a folder: ${cmd('qkv train data=book.txt')}`,
+        `Or begin with a folder that has some: ${cmd('qkv new demo')}`,
+      ),
+    zh: () =>
+      text(
+        '没有训练数据',
+        `指定文本文件、JSONL 文件或文件夹：${cmd('qkv train data=book.txt')}`,
+        `或新建一个自带数据的文件夹：${cmd('qkv new demo')}`,
+      ),
+  },
+  E106: {
+    exit: 2,
+    en: (v) => text('size and depth both set the shape of the model', placeEn(v.at), 'Give one of them'),
+    zh: (v) => text('size 和 depth 都决定模型形状', placeZh(v.at), '只用其中一个'),
+  },
+  E107: {
+    exit: 2,
+    en: (v) =>
+      v.problem === 'needs-value'
+        ? text(`--${v.flag} needs a value`, v.allowed ? `Allowed: ${v.allowed}` : '', cmd(`qkv help ${v.verb}`))
+        : v.problem === 'no-value'
+          ? text(`--${v.flag} takes no value`, cmd(`qkv help ${v.verb}`))
+          : v.problem === 'bad-value'
+            ? text(`--${v.flag} does not know this value`, v.allowed ? `Allowed: ${v.allowed}` : '', cmd(`qkv help ${v.verb}`))
+            : text(
+                `unknown flag --${v.flag}`,
+                `${v.nearest ? `Did you mean --${v.nearest}?  ` : ''}Settings are written key=value, flags --flag  (${cmd(`qkv help ${v.verb}`)})`,
+              ),
+    zh: (v) =>
+      v.problem === 'needs-value'
+        ? text(`--${v.flag} 需要一个值`, v.allowed ? `允许：${v.allowed}` : '', cmd(`qkv help ${v.verb}`))
+        : v.problem === 'no-value'
+          ? text(`--${v.flag} 不带值`, cmd(`qkv help ${v.verb}`))
+          : v.problem === 'bad-value'
+            ? text(`--${v.flag} 没有这个取值`, v.allowed ? `允许：${v.allowed}` : '', cmd(`qkv help ${v.verb}`))
+            : text(
+                `未知选项 --${v.flag}`,
+                `${v.nearest ? `你是不是想写 --${v.nearest}？  ` : ''}配置写成 key=value，选项写成 --flag  （${cmd(`qkv help ${v.verb}`)}）`,
+              ),
+  },
+  E108: {
+    exit: 2,
+    en: (v) => text(`qkv ${v.verb}: ${v.word} is missing`, `Usage: ${v.usage}`, cmd(`qkv help ${v.verb}`)),
+    zh: (v) => text(`qkv ${v.verb}：缺少 ${v.word}`, `用法：${v.usage}`, cmd(`qkv help ${v.verb}`)),
+  },
+  E109: {
+    exit: 2,
+    en: (v) => text(`${v.what} needs a yes, and there is no terminal to ask`, `Say it on the command line: ${opt('--yes')}`),
+    zh: (v) => text(`${v.what}：需要确认，但没有终端可以询问`, `在命令行里确认：${opt('--yes')}`),
+  },
+  E110: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `one word too many: ${v.word}`,
+        `Usage: ${v.usage}`,
+        'A text with spaces stands in quotes; after -- every word is text',
+      ),
+    zh: (v) => text(`多了一个词：${v.word}`, `用法：${v.usage}`, '带空格的文本要加引号；-- 之后的词都当作文本'),
+  },
+  E120: {
+    exit: 4,
+    en: (v) =>
+      text(
+        `does not fit: needs about ${bytes(v.needed)}, ${bytes(v.available)} available`,
+        `Mostly ${partEn[v.largest] ?? v.largest}, ${bytes(v.largestBytes)}. ` +
+          (v.ways.length
+            ? `Any one of: ${v.ways.map((w) => `${opt(w.setting)} (${bytes(w.bytes)})`).join(' · ')}`
+            : 'Take a smaller model: size=nano'),
+        `Start regardless: ${opt('--anyway')}`,
+      ),
+    zh: (v) =>
+      text(
+        `装不下：预计 ${bytes(v.needed)}，可用 ${bytes(v.available)}`,
+        `主要是${partZh[v.largest] ?? v.largest} ${bytes(v.largestBytes)}。` +
+          (v.ways.length
+            ? `任选其一：${v.ways.map((w) => `${opt(w.setting)}（${bytes(w.bytes)}）`).join(' · ')}`
+            : '换更小的模型：size=nano'),
+        `仍要开始：${opt('--anyway')}`,
+      ),
+  },
+  E121: {
+    exit: 4,
+    en: (v) =>
+      text(
+        `the disk is too small: ${bytes(v.needed)} for ${v.checkpoints} checkpoints, ${bytes(v.free)} free`,
+        { where: here(v.folder) },
+        `Keep fewer: ${opt('keep=1')}, or free some space. Start regardless: ${opt('--anyway')}`,
+      ),
+    zh: (v) =>
+      text(
+        `磁盘不够：${v.checkpoints} 个检查点要 ${bytes(v.needed)}，剩余 ${bytes(v.free)}`,
+        { where: here(v.folder) },
+        `少留几个：${opt('keep=1')}，或腾出空间。仍要开始：${opt('--anyway')}`,
+      ),
+  },
+  E130: {
+    exit: 3,
+    en: (v) => text(`there is no data at ${here(v.path)}`, `Check the path: ${opt('data=FILE-or-FOLDER')}`),
+    zh: (v) => text(`${here(v.path)} 没有数据`, `检查路径：${opt('data=FILE-or-FOLDER')}`),
+  },
+  E131: {
+    exit: 65,
+    en: (v) =>
+      text(
+        `no text in the data: ${here(v.path)} line ${count(v.line, 'en')} has no field "${v.field}"` +
+          (v.fields.length
+            ? `, but ${some(
+                v.fields.map((f) => `"${f}"`),
+                ', ',
+              )}`
+            : ''),
+        cmd(`qkv data inspect ${shellWord(here(v.path))}`) +
+          (v.fields.length ? `   or   ${opt(`data.field=${v.fields[0]}`)}` : ''),
+      ),
+    zh: (v) =>
+      text(
+        `数据里没有文本：${here(v.path)} 第 ${count(v.line, 'zh')} 行没有字段 “${v.field}”` +
+          (v.fields.length
+            ? `，有 ${some(
+                v.fields.map((f) => `“${f}”`),
+                '、',
+              )}`
+            : ''),
+        cmd(`qkv data inspect ${shellWord(here(v.path))}`) +
+          (v.fields.length ? `   或   ${opt(`data.field=${v.fields[0]}`)}` : ''),
+      ),
+  },
+  E132: {
+    exit: 65,
+    en: (v) =>
+      text(
+        `line ${count(v.line, 'en')} is not UTF-8${v.guess === 'unknown' ? ` (byte ${v.byte})` : ` (looks like ${v.guess.toUpperCase()})`}`,
+        { where: here(v.path) },
+        v.guess === 'unknown'
+          ? `Mend the file, or pass over the bad bytes: ${opt('data.encodingErrors=replace')}`
+          : `Say which encoding it is: ${opt(`data.encoding=${v.guess}`)}   (${cmd(`qkv data inspect ${shellWord(here(v.path))} data.encoding=${v.guess}`)})`,
+      ),
+    zh: (v) =>
+      text(
+        `第 ${count(v.line, 'zh')} 行不是 UTF-8${v.guess === 'unknown' ? `（第 ${v.byte} 个字节）` : `（像 ${v.guess.toUpperCase()}）`}`,
+        { where: here(v.path) },
+        v.guess === 'unknown'
+          ? `修好文件，或替换坏字节：${opt('data.encodingErrors=replace')}`
+          : `指明编码：${opt(`data.encoding=${v.guess}`)}   （${cmd(`qkv data inspect ${shellWord(here(v.path))} data.encoding=${v.guess}`)}）`,
+      ),
+  },
+  E133: {
+    exit: 65,
+    en: (v) =>
+      text(
+        `this is not text: it looks like ${v.looksLike}`,
+        { where: here(v.path) },
+        'Text (.txt, .md) and JSONL can be read: unpack or convert it first',
+      ),
+    zh: (v) =>
+      text(
+        `这不是文本：像 ${looksZh(v.looksLike)}`,
+        { where: here(v.path) },
+        '可读的是文本（.txt、.md）和 JSONL：请先解压或转换',
+      ),
+  },
+  E134: {
+    exit: 65,
+    en: (v) =>
+      text(
+        v.files === 0 ? 'no .txt, .md or .jsonl file in this folder' : 'there is no text in the data',
+        { where: here(v.path) },
+        v.files === 0 ? '' : `${count(v.files, 'en')} file(s), ${count(v.rows, 'en')} rows${tallyOr(v.rejected, 'en')}`,
+        cmd(`qkv data inspect ${shellWord(here(v.path))}`),
+      ),
+    zh: (v) =>
+      text(
+        v.files === 0 ? '文件夹里没有 .txt、.md 或 .jsonl 文件' : '数据里没有文本',
+        { where: here(v.path) },
+        v.files === 0 ? '' : `${count(v.files, 'zh')} 个文件，${count(v.rows, 'zh')} 行${tallyOr(v.rejected, 'zh')}`,
+        cmd(`qkv data inspect ${shellWord(here(v.path))}`),
+      ),
+  },
+  E135: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `the ${v.split === 'val' ? 'validation' : 'training'} data has ${count(v.tokens, 'en')} tokens; a context of ${count(v.contextLength, 'en')} needs ${count(v.contextLength + 1, 'en')}`,
+        (v.largest > 0 ? `At most ${opt(`contextLength=${v.largest}`)}, or more text` : 'Add text') +
+          (v.split === 'val' ? `, or ${opt('valFraction=0.2')}` : ''),
+      ),
+    zh: (v) =>
+      text(
+        `${v.split === 'val' ? '验证' : '训练'}数据只有 ${count(v.tokens, 'zh')} 个词元；上下文 ${count(v.contextLength, 'zh')} 需要 ${count(v.contextLength + 1, 'zh')} 个`,
+        (v.largest > 0 ? `最多 ${opt(`contextLength=${v.largest}`)}，或增加文本` : '请增加文本') +
+          (v.split === 'val' ? `，或 ${opt('valFraction=0.2')}` : ''),
+      ),
+  },
+  E136: {
+    exit: 65,
+    en: (v) =>
+      text(
+        `${count(v.rejected, 'en')} of ${count(v.rows, 'en')} rows were refused; the limit is ${percent(v.limit)}`,
+        tally(v.kinds, kindsEn, 'en'),
+        v.first && `First: ${here(v.first.source)}:${v.first.line} ${v.first.reason}`,
+        `${v.rejectsFile ? `All of them: ${here(v.rejectsFile)}. ` : ''}Mend the rows, or allow more: ${opt('data.maxRejected=0.05')}`,
+      ),
+    zh: (v) =>
+      text(
+        `${count(v.rows, 'zh')} 行中有 ${count(v.rejected, 'zh')} 行被拒；上限是 ${percent(v.limit)}`,
+        tally(v.kinds, kindsZh, 'zh'),
+        v.first && `第一处：${here(v.first.source)}:${v.first.line} ${kindsZh[v.first.kind] ?? v.first.reason}`,
+        `${v.rejectsFile ? `全部见 ${here(v.rejectsFile)}。` : ''}修好这些行，或放宽：${opt('data.maxRejected=0.05')}`,
+      ),
+  },
+  E137: {
+    exit: 65,
+    en: (v) => text('the data changed while it was in use', { where: here(v.path) }, 'Stop what writes to it, and run again'),
+    zh: (v) => text('数据在使用中被改动', { where: here(v.path) }, '停止写入它的程序，再运行一次'),
+  },
+  E138: {
+    exit: 65,
+    en: (v) =>
+      text(
+        `prepared tokens cannot be trusted: ${v.reason}`,
+        { where: here(v.path) },
+        'Delete that folder; it is made again from the text',
+      ),
+    zh: (v) => text(`预处理的词元不可信：${v.reason}`, { where: here(v.path) }, '删除该文件夹即可；会从文本重新生成'),
+  },
+  E139: {
+    exit: 4,
+    en: (v) =>
+      text(
+        `cannot ${v.operation} ${here(v.path)}: ${reasonEn[v.reason] ?? v.reason}`,
+        v.operation === 'write'
+          ? 'Free space, change the mode of the folder, or work in another one'
+          : 'Change the mode of the file, or take another one',
+      ),
+    zh: (v) =>
+      text(
+        `${v.operation === 'write' ? '写不了' : '读不了'} ${here(v.path)}：${reasonZh[v.reason] ?? v.reason}`,
+        v.operation === 'write' ? '腾出空间、改文件夹权限，或换一个文件夹' : '改文件权限，或换一个文件',
+      ),
+  },
+  E140: {
+    exit: 70,
+    en: (v) =>
+      text(
+        `step ${count(v.step, 'en')}: ${Number.isFinite(v.loss) ? 'the gradient norm' : 'loss'} became ${loss(Number.isFinite(v.loss) ? (v.gradNorm ?? Number.NaN) : v.loss)}` +
+          `${v.before === undefined ? '' : ` (${v.before.toPrecision(3)} at step ${count(v.step - 1, 'en')})`}, no update made`,
+        { where: here(v.run) },
+        v.tensor && `First non-finite: ${v.tensor}`,
+        (v.lastGood ? `Last good: ${here(v.lastGood)}. ` : 'No checkpoint yet. ') +
+          `Try: ${cmd(`qkv train ${shellWord(here(v.lastGood ? v.run : `${v.run}/config.json`))}${v.lastGood ? ' --resume' : ''} lr=${short((v.lr ?? 1e-3) / 3)} clip=1`)}`,
+      ),
+    zh: (v) =>
+      text(
+        `第 ${count(v.step, 'zh')} 步：${Number.isFinite(v.loss) ? '梯度范数' : '损失'}变成 ${loss(Number.isFinite(v.loss) ? (v.gradNorm ?? Number.NaN) : v.loss)}` +
+          `${v.before === undefined ? '' : `（第 ${count(v.step - 1, 'zh')} 步还是 ${v.before.toPrecision(3)}）`}，本步没有更新`,
+        { where: here(v.run) },
+        v.tensor && `第一个非有限值：${v.tensor}`,
+        (v.lastGood ? `最后完好：${here(v.lastGood)}。` : '还没有检查点。') +
+          `可试：${cmd(`qkv train ${shellWord(here(v.lastGood ? v.run : `${v.run}/config.json`))}${v.lastGood ? ' --resume' : ''} lr=${short((v.lr ?? 1e-3) / 3)} clip=1`)}`,
+      ),
+  },
+  E150: {
+    exit: 3,
+    en: (v) =>
+      text(
+        `no run called "${v.name}".${v.runs.length ? ` Runs here: ${some(v.runs, ', ')}` : ` There are no runs in ${here(v.folder)}`}`,
+        { where: v.nearest ? `did you mean ${v.nearest}?` : undefined },
+        v.runs.length ? '' : `Make one: ${cmd('qkv train data=book.txt')}`,
+      ),
+    zh: (v) =>
+      text(
+        `没有名为 “${v.name}” 的运行。${v.runs.length ? `这里有：${some(v.runs, '、')}` : `${here(v.folder)} 里没有运行`}`,
+        { where: v.nearest ? `是不是 ${v.nearest}？` : undefined },
+        v.runs.length ? '' : `训练一个：${cmd('qkv train data=book.txt')}`,
+      ),
+  },
+  E151: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `a run called "${v.name}" exists${v.step === undefined ? '' : ` (at step ${count(v.step, 'en')})`}`,
+        `Go on with it: ${cmd(`qkv train ${shellWord(v.name)} --resume`)}   or another name: ${opt(`name=${v.free}`)}`,
+      ),
+    zh: (v) =>
+      text(
+        `名为 “${v.name}” 的运行已存在${v.step === undefined ? '' : `（第 ${count(v.step, 'zh')} 步）`}`,
+        `接着训练：${cmd(`qkv train ${shellWord(v.name)} --resume`)}   或换个名字：${opt(`name=${v.free}`)}`,
+      ),
+  },
+  E152: {
+    exit: 3,
+    en: (v) =>
+      text(
+        `run "${v.name}" has no checkpoint yet`,
+        `Begin it again: ${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)}`)}`,
+      ),
+    zh: (v) => text(`运行 “${v.name}” 还没有检查点`, `重新开始：${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)}`)}`),
+  },
+  E153: {
+    exit: 2,
+    en: (v) => text(`${here(v.path)} exists and is not empty`, 'Take another name; nothing was changed'),
+    zh: (v) => text(`${here(v.path)} 已存在且不为空`, '换个名字；没有改动任何东西'),
+  },
+  E154: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `there is no template "${v.template}"`,
+        `${v.nearest ? `Did you mean ${v.nearest}?  ` : ''}Templates: ${v.templates.join(', ')}`,
+      ),
+    zh: (v) =>
+      text(`没有模板 “${v.template}”`, `${v.nearest ? `你是不是想写 ${v.nearest}？  ` : ''}模板：${v.templates.join('、')}`),
+  },
+  E155: {
+    exit: 3,
+    en: (v) =>
+      text(
+        `run "${v.name}" has no checkpoint of step ${v.step}`,
+        v.steps.length ? `It has: ${v.steps.join(', ')}` : 'It has none',
+      ),
+    zh: (v) => text(`运行 “${v.name}” 没有第 ${v.step} 步的检查点`, v.steps.length ? `有：${v.steps.join('、')}` : '一个也没有'),
+  },
+  E156: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `run "${v.name}" is training now${v.pid ? ` (process ${v.pid})` : ''}`,
+        `Stop it first with Ctrl-C or: kill ${v.pid ?? 'PID'}`,
+      ),
+    zh: (v) => text(`运行 “${v.name}” 正在训练${v.pid ? `（进程 ${v.pid}）` : ''}`, `先停止它：Ctrl-C 或 kill ${v.pid ?? 'PID'}`),
+  },
+  E160: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `the prompt is ${count(v.tokens, 'en')} tokens; this model was trained with context ${count(v.contextLength, 'en')}. Keep the last ${count(v.contextLength, 'en')}: ${opt('--truncate left')}`,
+      ),
+    zh: (v) =>
+      text(
+        `提示有 ${count(v.tokens, 'zh')} 个词元；此模型的上下文是 ${count(v.contextLength, 'zh')}。保留最后 ${count(v.contextLength, 'zh')} 个：${opt('--truncate left')}`,
+      ),
+  },
+  E161: {
+    exit: 2,
+    en: (v) => text('the prompt is empty', `Give some text in quotes: ${cmd(`qkv ${v.verb} demo-1 "Once upon a time"`)}`),
+    zh: (v) => text('提示是空的', `在引号里写点文字：${cmd(`qkv ${v.verb} demo-1 "从前"`)}`),
+  },
+  E162: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `character ${count(v.position + 1, 'en')} of the text, "${v.char}", is not among the ${count(v.vocabSize, 'en')} that this model knows`,
+        `Its tokenizer knows only the characters of its training data. Leave it out, or train with ${opt('tokenizer=bpe')}`,
+      ),
+    zh: (v) =>
+      text(
+        `文本第 ${count(v.position + 1, 'zh')} 个字符 “${v.char}” 不在此模型认识的 ${count(v.vocabSize, 'zh')} 个之中`,
+        `它的词表只有训练数据里出现过的字符。去掉该字符，或用 ${opt('tokenizer=bpe')} 训练`,
+      ),
+  },
+  E163: {
+    exit: 2,
+    en: (v) =>
+      text(`there is no head L${v.layer}H${v.head}`, `This model has layers 0 … ${v.nLayer - 1} and heads 0 … ${v.nHead - 1}`),
+    zh: (v) => text(`没有 L${v.layer}H${v.head} 这个头`, `此模型有第 0 … ${v.nLayer - 1} 层，每层第 0 … ${v.nHead - 1} 个头`),
+  },
+  E180: {
+    exit: 65,
+    en: (v) =>
+      text(
+        `tokenizer mismatch: the checkpoint expects ${count(v.expected, 'en')} entries${v.sha ? ` (sha ${v.sha.slice(0, 4)}…)` : ''}, ${here(v.path)} has ${count(v.found, 'en')}`,
+        `Put back the one it was trained with${v.right ? `: ${here(v.right)}` : ''}`,
+      ),
+    zh: (v) =>
+      text(
+        `词表不符：检查点要 ${count(v.expected, 'zh')} 项${v.sha ? `（sha ${v.sha.slice(0, 4)}…）` : ''}，${here(v.path)} 有 ${count(v.found, 'zh')} 项`,
+        `换回训练时的词表${v.right ? `：${here(v.right)}` : ''}`,
+      ),
+  },
+  E181: {
+    exit: 4,
+    en: (v) =>
+      text(
+        `cannot write ${here(v.path)}: ${reasonEn[v.reason] ?? v.reason}`,
+        'Free space, change the mode of the folder, or work in another one',
+      ),
+    zh: (v) => text(`写不了 ${here(v.path)}：${reasonZh[v.reason] ?? v.reason}`, '腾出空间、改文件夹权限，或换一个文件夹'),
+  },
+  E182: {
+    exit: 3,
+    en: (v) => text(`there is no file ${here(v.path)}`, 'Check the path'),
+    zh: (v) => text(`没有文件 ${here(v.path)}`, '检查路径'),
+  },
+  E183: {
+    exit: 3,
+    en: (v) => text(`cannot read ${here(v.path)}: ${reasonEn[v.reason] ?? v.reason}`, 'Change its mode, or take another file'),
+    zh: (v) => text(`读不了 ${here(v.path)}：${reasonZh[v.reason] ?? v.reason}`, '改权限，或换一个文件'),
+  },
+  E184: {
+    exit: 65,
+    en: (v) => text(`file refused (${v.code}): ${v.detail}`, { where: here(v.file) }, v.hint),
+    zh: (v) => text(`拒绝文件（${v.code}）：${v.detail}`, { where: here(v.file) }, v.hint),
+  },
+  E185: {
+    exit: 65,
+    en: (v) => text(`tokenizer: ${v.detail}`),
+    zh: (v) => text(`词表：${v.detail}`),
+  },
+  E190: {
+    exit: 1,
+    en: (v) =>
+      text(
+        `unexpected: ${v.detail}`,
+        `This is a fault of qkv. More: add ${opt('--debug')}; about this machine: ${cmd('qkv doctor')}`,
+      ),
+    zh: (v) => text(`意外：${v.detail}`, `这是 qkv 的错误。更多：加 ${opt('--debug')}；本机信息：${cmd('qkv doctor')}`),
+  },
+  E191: {
+    exit: 69,
+    en: (v) =>
+      text(
+        `the native back-end is missing: ${v.reason}`,
+        `Build it with a C++20 compiler: npm run build. Or train slowly: ${opt('backend=reference')}`,
+      ),
+    zh: (v) => text(`没有本机后端：${v.reason}`, `用 C++20 编译器编译：npm run build。或慢速训练：${opt('backend=reference')}`),
+  },
+  W210: {
+    en: (v) =>
+      text(
+        `validation loss rose ${v.times} times in a row (${v.from.toFixed(2)} → ${v.to.toFixed(2)}) while training still falls: overfitting`,
+        `Best point: step ${count(v.bestStep, 'en')} (saved). Try ${opt('dropout=0.1')}, a smaller model, or more data`,
+      ),
+    zh: (v) =>
+      text(
+        `验证损失已连续 ${v.times} 次上升（${v.from.toFixed(2)} → ${v.to.toFixed(2)}），训练仍在降：过拟合`,
+        `最佳点在第 ${count(v.bestStep, 'zh')} 步（已保存）。可加 ${opt('dropout=0.1')}、减小模型或增加数据`,
+      ),
+  },
+  W220: {
+    en: (v) =>
+      text(
+        `this fills the memory: about ${bytes(v.needed)} of ${bytes(v.available)} available`,
+        'Close other programs, or take a smaller batch',
+      ),
+    zh: (v) => text(`内存将近用满：约 ${bytes(v.needed)}，可用 ${bytes(v.available)}`, '关掉其他程序，或减小 batch'),
+  },
+  W230: {
+    en: (v) =>
+      text(`running without the native back-end (${v.reason}): right, but slow`, 'Build it with a C++20 compiler: npm run build'),
+    zh: (v) => text(`没有用本机后端（${v.reason}）：结果正确，但很慢`, '用 C++20 编译器编译：npm run build'),
+  },
+  W240: {
+    en: (v) =>
+      text(
+        `the checkpoint of step ${count(v.step, 'en')} was not saved: ${v.reason}`,
+        `Training goes on and tries again (${v.failures} of 3)`,
+      ),
+    zh: (v) =>
+      text(`第 ${count(v.step, 'zh')} 步的检查点没有存成：${v.reason}`, `训练继续，稍后再试（第 ${v.failures} 次，共 3 次）`),
+  },
+  W250: {
+    en: (v) =>
+      text(
+        `the first loss is ${v.loss.toFixed(2)}; a model that knows nothing has ln V = ${v.expected.toFixed(2)}`,
+        'Something is off: labels shifted, or the start too wide',
+      ),
+    zh: (v) =>
+      text(
+        `起始损失是 ${v.loss.toFixed(2)}；一无所知的模型应为 ln V = ${v.expected.toFixed(2)}`,
+        '不太对劲：标签错位，或初始化过大',
+      ),
+  },
+  W260: {
+    en: (v) => text(v.detail),
+    zh: (v) => text(v.detail),
+  },
+};
+
+export const partEn: Record<string, string> = {
+  weights: 'weights',
+  gradients: 'gradients',
+  moments: 'optimizer',
+  activations: 'activations',
+  logits: 'logits',
+  cast: 'bf16 weights',
+  staging: 'checkpoint copy',
+  data: 'data',
+  program: 'program',
+};
+export const partZh: Record<string, string> = {
+  weights: '权重',
+  gradients: '梯度',
+  moments: '优化器',
+  activations: '激活',
+  logits: '输出层',
+  cast: 'bf16 权重',
+  staging: '存档副本',
+  data: '数据',
+  program: '程序',
+};
+
+const looks: [RegExp, string][] = [
+  [/gzip|zip|archive|Zstandard|xz|bzip2/, '压缩包'],
+  [/Parquet/, 'Parquet 表格'],
+  [/PDF/, 'PDF'],
+  [/image/, '图片'],
+  [/SQLite/, 'SQLite 数据库'],
+  [/program/, '程序'],
+  [/shards/, 'qkv 的词元分片'],
+  [/device|pipe|socket/, '设备、管道或套接字'],
+];
+const looksZh = (english: string) => looks.find(([pattern]) => pattern.test(english))?.[1] ?? english;
+
+const percent = (share: number) => `${Number((share * 100).toPrecision(3))} %`;
+const sayValue = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
+const tallyOr = (rejected: Record<string, number>, lang: Lang) => {
+  const said = tally(rejected, lang === 'zh' ? kindsZh : kindsEn, lang);
+  return said ? (lang === 'zh' ? `；被拒：${said}` : `; refused: ${said}`) : '';
+};
+
+export const isCode = (code: string): code is Code => Object.hasOwn(messages, code);
