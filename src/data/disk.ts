@@ -6,7 +6,7 @@ import { ioFailed } from './errors.ts';
 /** What writing needs of a file system. */
 export type WriteFs = Pick<
   typeof nodeFs,
-  'openSync' | 'writeSync' | 'fsyncSync' | 'closeSync' | 'renameSync' | 'mkdirSync' | 'rmSync' | 'readdirSync'
+  'openSync' | 'writeSync' | 'fsyncSync' | 'closeSync' | 'renameSync' | 'mkdirSync' | 'rmSync'
 >;
 
 export const realFs: WriteFs = nodeFs;

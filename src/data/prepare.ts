@@ -120,8 +120,7 @@ export async function prepareData(options: PrepareOptions): Promise<Prepared> {
     if (reason === undefined) {
       try {
         const prepared = open(outDir, existing as Manifest, verify);
-        if ((existing as Manifest).sources.some((s, i) => s.mtimeMs !== files[i].mtimeMs))
-          touch(outDir, existing as Manifest, files, options.fs);
+        tidy(outDir, existing as Manifest, files, options.fs);
         onProgress?.({ kind: 'reused', outDir });
         return { ...prepared, reused: true };
       } catch (error) {
@@ -275,13 +274,19 @@ async function sha256Of(path: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** Same bytes under newer times: note the times, so that the next run need not hash. A folder that cannot be written is left as it is. */
-function touch(outDir: string, manifest: Manifest, files: SourceFile[], fs: WriteFs = realFs): void {
+/**
+ * What a run that was killed left behind goes; sources with the same bytes under newer times are noted, so that the next run need not hash.
+ * A folder that cannot be written is used as it is.
+ */
+function tidy(outDir: string, manifest: Manifest, files: SourceFile[], fs: WriteFs = realFs): void {
+  const touched = manifest.sources.some((s, i) => s.mtimeMs !== files[i].mtimeMs);
   for (const [i, source] of manifest.sources.entries()) source.mtimeMs = files[i].mtimeMs;
   try {
-    writeManifest(outDir, manifest, fs);
+    removeLeftovers(outDir, fs);
+    removeOldShards(outDir, manifest, fs);
+    if (touched) writeManifest(outDir, manifest, fs);
   } catch {
-    // only costs a hash next time
+    // only costs space, or a hash next time
   }
 }
 
@@ -434,7 +439,7 @@ async function build(files: SourceFile[], recipe: Recipe, options: PrepareOption
 const renamed = (shards: Shard[], name: string): Shard[] =>
   shards.map((s, i) => ({ ...s, file: `${name}-${String(i).padStart(5, '0')}.tokens` }));
 
-/** Shards under their names, durable; then the manifest; then what belongs to no manifest goes. */
+/** Shards under their names, durable; then the manifest, which makes them the data; then those of the manifest before it go. */
 function publish(
   outDir: string,
   temporary: string,
@@ -451,13 +456,18 @@ function publish(
     else fs.rmSync(join(outDir, 'rejects.jsonl'), { force: true });
     fsyncFolder(fs, outDir);
     writeManifest(outDir, manifest, fs);
-    const kept = new Set(to.map((s) => s.file));
-    for (const name of fs.readdirSync(outDir) as string[]) {
-      if (/^[0-9a-f]{8}-(train|val|all)-\d{5}\.tokens$/.test(name) && !kept.has(name))
-        fs.rmSync(join(outDir, name), { force: true });
-    }
     fs.rmSync(temporary, { recursive: true, force: true });
+    removeOldShards(outDir, manifest, fs);
   });
+}
+
+/** Shards of an earlier manifest. Only names that we make are touched. */
+function removeOldShards(outDir: string, manifest: Manifest, fs: WriteFs): void {
+  const kept = new Set(manifest.shards.flatMap((s) => s.files.map((f) => f.file)));
+  for (const name of readdirSync(outDir)) {
+    if (/^[0-9a-f]{8}-(train|val|all)-\d{5}\.tokens$/.test(name) && !kept.has(name))
+      fs.rmSync(join(outDir, name), { force: true });
+  }
 }
 
 /** Temporary folders of processes that are gone. Only names that we make are touched. */

@@ -191,9 +191,12 @@ const allUtf8 = (batch: LineBatch): boolean =>
 const guessFrom = (batch: LineBatch, at: number) =>
   guessEncoding(batch.buffer.subarray(at, Math.min(keptEnd(batch), at + GUESS_BYTES)));
 
-/** A file cut in the middle of a character: its last line has no end, and only its last one to three bytes are bad. */
-const cutInCharacter = (bytes: Uint8Array, bad: number, eol: number): boolean =>
-  eol === 0 && bytes.length - bad <= 3 && bytes[bad] >= 0xc2;
+/** A file cut in the middle of a character: its last line has no end, and its last bytes are the beginning of one. */
+function cutInCharacter(bytes: Uint8Array, bad: number, eol: number): boolean {
+  const lead = bytes[bad];
+  const width = lead >= 0xf0 && lead <= 0xf4 ? 4 : lead >= 0xe0 && lead <= 0xef ? 3 : lead >= 0xc2 && lead <= 0xdf ? 2 : 0;
+  return eol === 0 && bytes.length - bad < width && bytes.subarray(bad + 1).every((byte) => (byte & 0xc0) === 0x80);
+}
 
 async function* textDocuments(
   file: SourceFile,
