@@ -30,9 +30,7 @@ export const attention = (memory: Memory): Pick<Kernels, 'attention' | 'attentio
 
       // 1. scores
       for (let s = from; s < to; s++) {
-        let dot = 0;
-        for (let d = 0; d < D; d++) dot += q[row * D + d] * k[(kv * S + s) * D + d];
-        scores[s] = scale * dot;
+        scores[s] = scale * dot(q, row * D, k, (kv * S + s) * D, D);
         if (softcap > 0) scores[s] = softcap * Math.tanh(scores[s] / softcap);
         if (added) scores[s] += added[addedAt + s * bias!.strides[3]];
       }
@@ -44,8 +42,7 @@ export const attention = (memory: Memory): Pick<Kernels, 'attention' | 'attentio
       for (let s = from; s < to; s++) {
         let weight = Math.exp(scores[s] - lse);
         if (dropout > 0) weight = uniform(seed, row * S + s) >= dropout ? weight / (1 - dropout) : 0;
-        if (weight === 0) continue;
-        for (let e = 0; e < E; e++) y[row * E + e] += weight * v[(kv * S + s) * E + e];
+        if (weight !== 0) addScaled(y, row * E, weight, v, (kv * S + s) * E, E);
       }
     }
     memory.store(yView!, y);
@@ -87,17 +84,14 @@ export const attention = (memory: Memory): Pick<Kernels, 'attention' | 'attentio
       const kv = b * G + Math.floor((h * G) / H);
       const { from, to } = allowed(t, T, S, options);
       const addedAt = bias ? bias.offset + b * bias.strides[0] + h * bias.strides[1] + t * bias.strides[2] : 0;
-      let dyDotY = 0;
-      for (let e = 0; e < E; e++) dyDotY += dy[row * E + e] * y[row * E + e];
+      const dyDotY = dot(dy, row * E, y, row * E, E);
       if (sink) dsink[h] -= Math.exp(sink[h] - lse) * dyDotY;
 
       for (let s = from; s < to; s++) {
         // 1. the weight again
         const ks = (kv * S + s) * D;
         const vs = (kv * S + s) * E;
-        let score = 0;
-        for (let d = 0; d < D; d++) score += q[row * D + d] * k[ks + d];
-        score *= scale;
+        let score = scale * dot(q, row * D, k, ks, D);
         const cap = softcap > 0 ? Math.tanh(score / softcap) : 0;
         if (softcap > 0) score = softcap * cap;
         if (added) score += added[addedAt + s * bias!.strides[3]];
@@ -105,20 +99,15 @@ export const attention = (memory: Memory): Pick<Kernels, 'attention' | 'attentio
         if (weight === 0) continue;
         // 2. through the weighted sum
         const mask = dropout > 0 ? (uniform(seed, row * S + s) >= dropout ? 1 / (1 - dropout) : 0) : 1;
-        let dp = 0;
-        for (let e = 0; e < E; e++) {
-          dp += dy[row * E + e] * v[vs + e];
-          dv[vs + e] += mask * weight * dy[row * E + e];
-        }
+        const dp = mask * dot(dy, row * E, v, vs, E);
+        addScaled(dv, vs, mask * weight, dy, row * E, E);
         // 3. through the softmax, the bias and the soft cap
-        let ds = weight * (mask * dp - dyDotY);
+        let ds = weight * (dp - dyDotY);
         if (db) db[b * dbStep[0] + h * dbStep[1] + t * dbStep[2] + s * dbStep[3]] += ds;
         ds *= scale * (1 - cap * cap);
         // 4. through the product of queries and keys
-        for (let d = 0; d < D; d++) {
-          dq[row * D + d] += ds * k[ks + d];
-          dk[ks + d] += ds * q[row * D + d];
-        }
+        addScaled(dq, row * D, ds, k, ks, D);
+        addScaled(dk, ks, ds, q, row * D, D);
       }
     }
     memory.store(dqView!, dq);
@@ -128,6 +117,18 @@ export const attention = (memory: Memory): Pick<Kernels, 'attention' | 'attentio
     if (dsinks) memory.store(dsinks, dsink);
   },
 });
+
+/** Σ a·b over n numbers of each. */
+function dot(a: Numbers, aAt: number, b: Numbers, bAt: number, n: number): number {
+  let sum = 0;
+  for (let i = 0; i < n; i++) sum += a[aAt + i] * b[bAt + i];
+  return sum;
+}
+
+/** y += scale · x over n numbers. */
+function addScaled(y: Float64Array, yAt: number, scale: number, x: Numbers, xAt: number, n: number): void {
+  for (let i = 0; i < n; i++) y[yAt + i] += scale * x[xAt + i];
+}
 
 function sizes(q: View, k: View, v: View) {
   const [B, H, T, D] = q.shape;

@@ -10,7 +10,10 @@ export const gather = (memory: Memory): Pick<Kernels, 'gather' | 'scatterAdd' | 
     for (let r = 0; r < R; r++) {
       // Only the rows that are asked for are read: a vocabulary is much longer than a batch.
       const offset = table!.offset + rows[r] * table!.strides[0];
-      out.set(memory.load({ ...table!, offset, shape: [C], strides: [table!.strides[1]] }), r * C);
+      out.set(
+        memory.load({ buffer: table!.buffer, dtype: table!.dtype, offset, shape: [C], strides: [table!.strides[1]] }),
+        r * C,
+      );
     }
     memory.store(y!, out);
   },
