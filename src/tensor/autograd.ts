@@ -65,7 +65,9 @@ export class Node {
       x.node.refs++;
       return { node: x.node, output: x.outputIndex };
     });
-    this.#savedInputs = inputs.map((x, i) => (x && (saveInputs === true || (Array.isArray(saveInputs) && saveInputs.includes(i))) ? x.alias() : undefined));
+    this.#savedInputs = inputs.map((x, i) =>
+      x && (saveInputs === true || (Array.isArray(saveInputs) && saveInputs.includes(i))) ? x.alias() : undefined,
+    );
     this.grads = new Array(nOutputs).fill(undefined);
   }
 
@@ -154,7 +156,10 @@ export class Gradients {
   }
   /** Adds `g` to the gradient of `leaf`. */
   add(leaf: Tensor, g: Tensor): void {
-    check(sameShape(leaf.shape, g.shape), () => `the gradient of a ${show(leaf.shape)} tensor came out as ${show(g.shape)}: the derivative of its user is wrong`);
+    check(
+      sameShape(leaf.shape, g.shape),
+      () => `the gradient of a ${show(leaf.shape)} tensor came out as ${show(g.shape)}: the derivative of its user is wrong`,
+    );
     this.#map.set(leaf, sum(this.#map.get(leaf), g));
   }
   /** Adds all of another backward pass (gradient accumulation); `other` keeps its own. */
@@ -197,7 +202,10 @@ export class Gradients {
  * Returns the gradients as a value. The tape is consumed: a second backward() through it is an error.
  */
 export function backward(loss: Tensor, seed?: Tensor): Gradients {
-  check(seed !== undefined || loss.size === 1, () => `backward() starts from a scalar, but this ${loss.op} is ${show(loss.shape)}. Take its .mean() or a loss first.`);
+  check(
+    seed !== undefined || loss.size === 1,
+    () => `backward() starts from a scalar, but this ${loss.op} is ${show(loss.shape)}. Take its .mean() or a loss first.`,
+  );
   const root = loss.node;
   if (!root) {
     throw new Error(
@@ -210,7 +218,10 @@ export function backward(loss: Tensor, seed?: Tensor): Gradients {
   noGrad(() => {
     const nodes = collect(root);
     const stale = nodes.find((node) => node.consumed);
-    if (stale) throw new Error(`backward(): the tape of ${stale.op} was consumed by an earlier backward(). Compute the forward pass again.`);
+    if (stale)
+      throw new Error(
+        `backward(): the tape of ${stale.op} was consumed by an earlier backward(). Compute the forward pass again.`,
+      );
     {
       using _ = scope('backward');
       root.accumulate(loss.outputIndex, seed ?? Tensor.full(loss.shape, 1));

@@ -15,7 +15,10 @@ export function dims<P extends string>(shape: Shape, pattern: P, known: Partial<
   for (let i = 0; i < names.length; i++) {
     const name = names[i];
     const want = (known as Record<string, number>)[name] ?? out[name];
-    check(want === undefined || want === shape[i], () => `dims('${pattern}'): ${name} should be ${want}, but axis ${i} of ${show(shape)} is ${shape[i]}`);
+    check(
+      want === undefined || want === shape[i],
+      () => `dims('${pattern}'): ${name} should be ${want}, but axis ${i} of ${show(shape)} is ${shape[i]}`,
+    );
     out[name] = shape[i];
   }
   return out as Dims<P>;
@@ -32,7 +35,9 @@ const rearrangements = new Map<string, Rearrangement>();
 function parse(pattern: string): Rearrangement {
   const sides = pattern.split('->');
   if (sides.length !== 2) throw new ShapeError(`rearrange('${pattern}') needs one arrow: 'B T (H D) -> B H T D'`);
-  const [left, right] = sides.map((side) => [...side.trim().matchAll(/\(([^)]*)\)|(\S+)/g)].map((m) => (m[1] ?? m[2]).trim().split(/\s+/)));
+  const [left, right] = sides.map((side) =>
+    [...side.trim().matchAll(/\(([^)]*)\)|(\S+)/g)].map((m) => (m[1] ?? m[2]).trim().split(/\s+/)),
+  );
   const from = left.flat();
   const to = right.flat();
   const odd = [...from.filter((n) => !to.includes(n)), ...to.filter((n) => !from.includes(n))];
@@ -41,7 +46,11 @@ function parse(pattern: string): Rearrangement {
 }
 
 /** What `rearrange` has to do: split the axes to `split`, permute them, and merge them to `merged`. */
-export function rearrangement(shape: Shape, pattern: string, sizes: Record<string, number>): { split: number[]; permutation: number[]; merged: number[] } {
+export function rearrangement(
+  shape: Shape,
+  pattern: string,
+  sizes: Record<string, number>,
+): { split: number[]; permutation: number[]; merged: number[] } {
   let plan = rearrangements.get(pattern);
   if (!plan) rearrangements.set(pattern, (plan = parse(pattern)));
   const fail = (why: string): never => {
@@ -57,11 +66,19 @@ export function rearrangement(shape: Shape, pattern: string, sizes: Record<strin
     for (const name of group) {
       if (name in known) product *= known[name];
       else if (unknown === undefined) unknown = name;
-      else fail(`axis ${i} = (${group.join(' ')}): give the size of all but one of ${group.filter((n) => !(n in known)).join(', ')}`);
+      else
+        fail(
+          `axis ${i} = (${group.join(' ')}): give the size of all but one of ${group.filter((n) => !(n in known)).join(', ')}`,
+        );
     }
     if (unknown !== undefined) {
       if (product === 0 || shape[i] % product) {
-        fail(`axis ${i} = (${group.join(' ')}): ${shape[i]} is not divisible by ${group.filter((n) => n in known).map((n) => `${n} = ${known[n]}`).join(' · ')}`);
+        fail(
+          `axis ${i} = (${group.join(' ')}): ${shape[i]} is not divisible by ${group
+            .filter((n) => n in known)
+            .map((n) => `${n} = ${known[n]}`)
+            .join(' · ')}`,
+        );
       }
       known[unknown] = shape[i] / product;
     } else if (product !== shape[i]) fail(`axis ${i} = (${group.join(' ')}) should be ${product}, but is ${shape[i]}`);

@@ -10,7 +10,8 @@ export function backend(): Backend {
   if (!current) {
     const wanted = process.env.QKV_BACKEND;
     current = wanted === 'reference' ? createReference() : createNative();
-    if (!current && wanted === 'native') throw new Error('QKV_BACKEND=native, but the native addon is not built: npm run build (it needs a C++20 compiler)');
+    if (!current && wanted === 'native')
+      throw new Error('QKV_BACKEND=native, but the native addon is not built: npm run build (it needs a C++20 compiler)');
     current ??= createReference();
   }
   return current;
@@ -42,7 +43,12 @@ export function setPrecision(p: Precision): void {
 }
 
 /** Calls one kernel of the current backend. */
-export function run<N extends KernelName>(name: N, inputs: readonly (View | undefined)[], outputs: readonly (View | undefined)[], options: KernelOptions[N]): void {
+export function run<N extends KernelName>(
+  name: N,
+  inputs: readonly (View | undefined)[],
+  outputs: readonly (View | undefined)[],
+  options: KernelOptions[N],
+): void {
   backend().kernels[name](inputs, outputs, options);
 }
 

@@ -4,5 +4,19 @@ export { memory, type Scope, scope, tidy } from './scope.ts';
 export { check, type Shape, ShapeError, show, size } from './shape.ts';
 export { Rng } from './random.ts';
 export type { DType } from './dtype.ts';
-export { backend, type Precision, precision, setBackend, setPrecision, withBackend } from './engine.ts';
-export { concat, crossEntropy, fusedAttention, layerNorm, linear, linearCrossEntropy, rmsNorm, rope, stack, swiglu, windows, type AttentionOptions, type LossOptions } from './ops/index.ts';
+export { backend, type Precision, precision, run, setBackend, setPrecision, withBackend } from './engine.ts';
+export {
+  concat,
+  crossEntropy,
+  fusedAttention,
+  layerNorm,
+  linear,
+  linearCrossEntropy,
+  rmsNorm,
+  rope,
+  stack,
+  swiglu,
+  windows,
+  type AttentionOptions,
+  type LossOptions,
+} from './ops/index.ts';

@@ -41,7 +41,9 @@ export class Scope implements Disposable {
       s.#owned.clear();
     }
     if (innermost !== this) {
-      throw new Error(`scope '${this.name}' closed out of order: '${innermost.name}' was still open. Was there an await or a yield inside a scope while another task ran?`);
+      throw new Error(
+        `scope '${this.name}' closed out of order: '${innermost.name}' was still open. Was there an await or a yield inside a scope while another task ran?`,
+      );
     }
   }
 }

@@ -47,7 +47,11 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): Shape {
   for (let i = 0; i < n; i++) {
     const x = a[i - n + a.length] ?? 1;
     const y = b[i - n + b.length] ?? 1;
-    check(x === y || x === 1 || y === 1, () => `${op}: shapes do not broadcast\n  a ${show(a)}\n  b ${show(b)}   axis ${i - n} (from the right): ${x} against ${y}; they must be equal, or one of them 1`);
+    check(
+      x === y || x === 1 || y === 1,
+      () =>
+        `${op}: shapes do not broadcast\n  a ${show(a)}\n  b ${show(b)}   axis ${i - n} (from the right): ${x} against ${y}; they must be equal, or one of them 1`,
+    );
     out[i] = x === 1 ? y : x;
   }
   return out;
@@ -62,7 +66,10 @@ export function broadcastStrides(from: Shape, strides: readonly number[], shape:
 /** −1 … −n count from the end, as in NumPy. */
 export function axisOf(op: string, axis: number, rank: number): number {
   const a = axis < 0 ? axis + rank : axis;
-  check(Number.isInteger(a) && a >= 0 && a < rank, () => `${op}: axis ${axis} does not exist; the tensor has ${rank} axes (0 … ${rank - 1}, or −${rank} … −1)`);
+  check(
+    Number.isInteger(a) && a >= 0 && a < rank,
+    () => `${op}: axis ${axis} does not exist; the tensor has ${rank} axes (0 … ${rank - 1}, or −${rank} … −1)`,
+  );
   return a;
 }
 

@@ -1,5 +1,17 @@
 import { afterEach, expect, test } from 'vitest';
-import { concat, crossEntropy, fusedAttention, linear, linearCrossEntropy, memory, noGrad, Rng, scope, Tensor, tidy } from './index.ts';
+import {
+  concat,
+  crossEntropy,
+  fusedAttention,
+  linear,
+  linearCrossEntropy,
+  memory,
+  noGrad,
+  Rng,
+  scope,
+  Tensor,
+  tidy,
+} from './index.ts';
 
 afterEach(() => expect(memory.liveBytes).toBe(0));
 const values = (t: Tensor): number[] => Array.from(t.readSync());
@@ -44,7 +56,9 @@ test('split, slice, concat and pad hand their gradients to the right places', ()
   using _ = scope();
   const x = Tensor.arange(8).reshape([2, 4]).requireGrad();
   const [a, b] = x.split(2);
-  const y = concat([b.mul(3), a], 1).slice(1, 1, 3).pad(1, 1, 0); // columns: b₁·3, a₀
+  const y = concat([b.mul(3), a], 1)
+    .slice(1, 1, 3)
+    .pad(1, 1, 0); // columns: b₁·3, a₀
   const grads = y.sum().backward();
   expect(values(grads.get(x)!)).toEqual([1, 0, 0, 3, 1, 0, 0, 3]);
 });
@@ -52,7 +66,7 @@ test('split, slice, concat and pad hand their gradients to the right places', ()
 test('errors name the operation, the values and the way out', () => {
   using _ = scope();
   const x = Tensor.zeros([2, 16, 64]);
-  expect(() => x.matmul(Tensor.zeros([32, 64]))).toThrow(/inner sizes differ[^]*\(2, 16, 64\)[^]*Did you mean a\.matmul\(b\.T\)/);
+  expect(() => x.matmul(Tensor.zeros([32, 64]))).toThrow(/inner sizes differ[\s\S]*\(2, 16, 64\)[\s\S]*Did you mean a\.matmul\(b\.T\)/);
   expect(() => x.dims('B T C', { C: 128 })).toThrow('C should be 128, but axis 2 of (2, 16, 64) is 64');
   expect(() => x.add(Tensor.zeros([32]))).toThrow('64 against 32');
   expect(() => x.requireGrad().mul(2).backward()).toThrow('backward() starts from a scalar');

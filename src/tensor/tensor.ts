@@ -6,7 +6,7 @@ import { run, Storage } from './engine.ts';
 import * as ops from './ops/index.ts';
 import type { Rng } from './random.ts';
 import { memory, Scope } from './scope.ts';
-import { axisOf, check, isContiguous, reshapeStrides, type Shape, show, size, stridesOf } from './shape.ts';
+import { axisOf, check, isContiguous, reshapeStrides, sameShape, type Shape, show, size, stridesOf } from './shape.ts';
 
 export type Operand = Tensor | number;
 export interface Axis {
@@ -40,7 +40,15 @@ export class Tensor implements View {
   #storage: Storage | undefined;
   #gone = '';
 
-  constructor(storage: Storage, shape: Shape, strides: readonly number[], offset: number, dtype: DType, op: string, adopt = true) {
+  constructor(
+    storage: Storage,
+    shape: Shape,
+    strides: readonly number[],
+    offset: number,
+    dtype: DType,
+    op: string,
+    adopt = true,
+  ) {
     this.#storage = storage;
     this.shape = shape;
     this.strides = strides;
@@ -76,8 +84,15 @@ export class Tensor implements View {
     return Tensor.full(shape, 1, dtype);
   }
   /** Copies numbers in, row by row. Uint16Array gives raw bf16 or f16. */
-  static from(values: ArrayLike<number>, shape: Shape = [values.length], dtype: DType = values instanceof Int32Array ? 'i32' : values instanceof Uint8Array ? 'u8' : 'f32'): Tensor {
-    check(size(shape) === values.length, () => `Tensor.from: ${values.length} values cannot fill shape ${show(shape)}, which has ${size(shape)} places`);
+  static from(
+    values: ArrayLike<number>,
+    shape: Shape = [values.length],
+    dtype: DType = values instanceof Int32Array ? 'i32' : values instanceof Uint8Array ? 'u8' : 'f32',
+  ): Tensor {
+    check(
+      size(shape) === values.length,
+      () => `Tensor.from: ${values.length} values cannot fill shape ${show(shape)}, which has ${size(shape)} places`,
+    );
     const half = dtype === 'bf16' || dtype === 'f16';
     if (half && !(values instanceof Uint16Array)) {
       const wide = Tensor.from(values, shape, 'f32');
@@ -111,7 +126,10 @@ export class Tensor implements View {
   // ---- life
 
   get storage(): Storage {
-    if (!this.#storage) throw new Error(`tensor ${show(this.shape)} made by ${this.op} was used after ${this.#gone}. Return it from tidy(), keep it with scope.keep(t), or take t.detach() before.`);
+    if (!this.#storage)
+      throw new Error(
+        `tensor ${show(this.shape)} made by ${this.op} was used after ${this.#gone}. Return it from tidy(), keep it with scope.keep(t), or take t.detach() before.`,
+      );
     return this.#storage;
   }
   get buffer(): Buffer {
@@ -192,6 +210,11 @@ export class Tensor implements View {
     check(values.length === this.size, () => `write: ${values.length} values for a ${show(this.shape)} tensor of ${this.size}`);
     check(this.isContiguous, () => `write: the tensor is a strided view; write to .contiguous() or to the tensor it looks at`);
     this.storage.backend.write(this, toTyped(values, this.dtype));
+  }
+  /** Overwrites these values (a slice, too) with those of `x`, on the backend. Outside of the tape: for caches. */
+  copyFrom(x: Tensor): void {
+    check(sameShape(this.shape, x.shape), () => `copyFrom: ${show(x.shape)} does not fit into ${show(this.shape)}`);
+    run('copy', [x], [this], { accumulate: false });
   }
   /** The values, row by row (bf16 and f16 widened to f32). The read is queued now; await it outside of any scope. */
   read(): Promise<DataOf<DType>> {
@@ -416,7 +439,9 @@ export class Tensor implements View {
   }
   /** Population variance, mean((x − mean)²). */
   variance(o: Axis = {}): Tensor {
-    return this.sub(this.mean({ ...o, keepDims: true })).square().mean(o);
+    return this.sub(this.mean({ ...o, keepDims: true }))
+      .square()
+      .mean(o);
   }
   /** Place of the greatest along the last axis, i32. */
   argmax(): Tensor {
@@ -468,7 +493,10 @@ function toTyped(values: ArrayLike<number>, dtype: DType): TypedData {
     case 'u8':
       return values instanceof Uint8Array ? values : Uint8Array.from(values);
     default:
-      check(values instanceof Uint16Array, `writing to a ${dtype} tensor takes the raw bits as a Uint16Array; or write f32 and cast`);
+      check(
+        values instanceof Uint16Array,
+        `writing to a ${dtype} tensor takes the raw bits as a Uint16Array; or write f32 and cast`,
+      );
       return values;
   }
 }

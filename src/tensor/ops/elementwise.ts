@@ -10,10 +10,16 @@ import { sumTo } from './reduce.ts';
 
 /** x as seen from a larger shape: axes of size 1 repeat. */
 export const broadcast = (x: Tensor, shape: Shape): View =>
-  sameShape(x.shape, shape) ? x : { buffer: x.buffer, offset: x.offset, shape, strides: broadcastStrides(x.shape, x.strides, shape), dtype: x.dtype };
+  sameShape(x.shape, shape)
+    ? x
+    : { buffer: x.buffer, offset: x.offset, shape, strides: broadcastStrides(x.shape, x.strides, shape), dtype: x.dtype };
 
 function mustBeF32(name: string, ...xs: Tensor[]): void {
-  check(xs.every((x) => x.dtype === 'f32'), () => `${name}: computes in f32, but got ${xs.map((x) => `${x.dtype} ${show(x.shape)}`).join(' and ')}. Cast first: x.cast('f32')`);
+  check(
+    xs.every((x) => x.dtype === 'f32'),
+    () =>
+      `${name}: computes in f32, but got ${xs.map((x) => `${x.dtype} ${show(x.shape)}`).join(' and ')}. Cast first: x.cast('f32')`,
+  );
 }
 
 const binary = (f: BinaryFn, rest: Pick<Op<void>, 'saves' | 'backward'>): Op<void> =>
@@ -39,7 +45,10 @@ export const subOp = binary('sub', {
 /** y = a · b,  da = dy · b, db = dy · a */
 export const mulOp = binary('mul', {
   saves: { inputs: true },
-  backward: ({ dy, x: [a, b], needs }) => [needs[0] ? sumTo(dy.mul(b), a.shape) : undefined, needs[1] ? sumTo(dy.mul(a), b.shape) : undefined],
+  backward: ({ dy, x: [a, b], needs }) => [
+    needs[0] ? sumTo(dy.mul(b), a.shape) : undefined,
+    needs[1] ? sumTo(dy.mul(a), b.shape) : undefined,
+  ],
 });
 /** y = a / b,  da = dy / b, db = −dy · a / b² */
 export const divOp = binary('div', {
@@ -60,12 +69,18 @@ export const powOp = binary('pow', {
 /** y = max(a, b),  the gradient goes to the greater, to a where they are equal */
 export const maximumOp = binary('max', {
   saves: { inputs: true },
-  backward: ({ dy, x: [a, b], needs }) => [needs[0] ? sumTo(dy.mul(a.ge(b)), a.shape) : undefined, needs[1] ? sumTo(dy.mul(a.lt(b)), b.shape) : undefined],
+  backward: ({ dy, x: [a, b], needs }) => [
+    needs[0] ? sumTo(dy.mul(a.ge(b)), a.shape) : undefined,
+    needs[1] ? sumTo(dy.mul(a.lt(b)), b.shape) : undefined,
+  ],
 });
 /** y = min(a, b),  the gradient goes to the smaller, to a where they are equal */
 export const minimumOp = binary('min', {
   saves: { inputs: true },
-  backward: ({ dy, x: [a, b], needs }) => [needs[0] ? sumTo(dy.mul(a.le(b)), a.shape) : undefined, needs[1] ? sumTo(dy.mul(a.gt(b)), b.shape) : undefined],
+  backward: ({ dy, x: [a, b], needs }) => [
+    needs[0] ? sumTo(dy.mul(a.le(b)), a.shape) : undefined,
+    needs[1] ? sumTo(dy.mul(a.gt(b)), b.shape) : undefined,
+  ],
 });
 
 /** y = scale · x + shift,  dx = scale · dy */
@@ -100,7 +115,8 @@ export const whereOp = op<void>({
     mustBeF32('where', a, b);
     return [{ shape: broadcastShapes('where', condition.shape, broadcastShapes('where', a.shape, b.shape)) }];
   },
-  forward: ([condition, a, b], [y]) => run('where', [broadcast(condition, y.shape), broadcast(a, y.shape), broadcast(b, y.shape)], [y], {}),
+  forward: ([condition, a, b], [y]) =>
+    run('where', [broadcast(condition, y.shape), broadcast(a, y.shape), broadcast(b, y.shape)], [y], {}),
   saves: { inputs: [0] },
   backward: ({ dy, x: [condition], shapes: [, a, b], needs }) => [
     undefined,
@@ -131,16 +147,25 @@ export const castOp = op<{ dtype: DType }>({
 const scalar = (v: number): Tensor => Tensor.full([1], v);
 const affine = (x: Tensor, scale: number, shift: number): Tensor => apply('affine', affineOp, [x], { scale, shift })[0];
 
-export const add = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? affine(a, 1, b) : apply('add', addOp, [a, b], undefined)[0]);
-export const sub = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? affine(a, 1, -b) : apply('sub', subOp, [a, b], undefined)[0]);
-export const mul = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? affine(a, b, 0) : apply('mul', mulOp, [a, b], undefined)[0]);
-export const div = (a: Tensor, b: Operand): Tensor => (typeof b === 'number' ? affine(a, 1 / b, 0) : apply('div', divOp, [a, b], undefined)[0]);
-export const pow = (a: Tensor, b: Operand): Tensor => apply('pow', powOp, [a, typeof b === 'number' ? scalar(b) : b], undefined)[0];
-export const maximum = (a: Tensor, b: Operand): Tensor => apply('maximum', maximumOp, [a, typeof b === 'number' ? scalar(b) : b], undefined)[0];
-export const minimum = (a: Tensor, b: Operand): Tensor => apply('minimum', minimumOp, [a, typeof b === 'number' ? scalar(b) : b], undefined)[0];
+export const add = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? affine(a, 1, b) : apply('add', addOp, [a, b], undefined)[0];
+export const sub = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? affine(a, 1, -b) : apply('sub', subOp, [a, b], undefined)[0];
+export const mul = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? affine(a, b, 0) : apply('mul', mulOp, [a, b], undefined)[0];
+export const div = (a: Tensor, b: Operand): Tensor =>
+  typeof b === 'number' ? affine(a, 1 / b, 0) : apply('div', divOp, [a, b], undefined)[0];
+export const pow = (a: Tensor, b: Operand): Tensor =>
+  apply('pow', powOp, [a, typeof b === 'number' ? scalar(b) : b], undefined)[0];
+export const maximum = (a: Tensor, b: Operand): Tensor =>
+  apply('maximum', maximumOp, [a, typeof b === 'number' ? scalar(b) : b], undefined)[0];
+export const minimum = (a: Tensor, b: Operand): Tensor =>
+  apply('minimum', minimumOp, [a, typeof b === 'number' ? scalar(b) : b], undefined)[0];
 export const unary = (f: UnaryFn, x: Tensor): Tensor => apply(f, unaryOp, [x], { f })[0];
-export const where = (condition: Tensor, a: Tensor, b: Operand): Tensor => apply('where', whereOp, [condition, a, typeof b === 'number' ? scalar(b) : b], undefined)[0];
-export const dropout = (x: Tensor, p: number, seed: number): Tensor => (p === 0 ? x : apply('dropout', dropoutOp, [x], { p, seed })[0]);
+export const where = (condition: Tensor, a: Tensor, b: Operand): Tensor =>
+  apply('where', whereOp, [condition, a, typeof b === 'number' ? scalar(b) : b], undefined)[0];
+export const dropout = (x: Tensor, p: number, seed: number): Tensor =>
+  p === 0 ? x : apply('dropout', dropoutOp, [x], { p, seed })[0];
 export const cast = (x: Tensor, dtype: DType): Tensor => (x.dtype === dtype ? x : apply('cast', castOp, [x], { dtype })[0]);
 
 /** Comparisons have no derivative, so they are not recorded. */

@@ -9,7 +9,10 @@ import { apply, lastContiguous, op, rows } from './op.ts';
 
 const perChannel = (name: string, x: Tensor, w: Tensor | undefined): void => {
   const C = x.shape.at(-1)!;
-  check(!w || (w.shape.length === 1 && w.shape[0] === C), () => `${name}: weight and bias must be (${C}) for an input ${show(x.shape)}, but got ${show(w!.shape)}`);
+  check(
+    !w || (w.shape.length === 1 && w.shape[0] === C),
+    () => `${name}: weight and bias must be (${C}) for an input ${show(x.shape)}, but got ${show(w!.shape)}`,
+  );
 };
 const rowCount = (shape: Shape): number => size(shape.slice(0, -1));
 
@@ -56,7 +59,10 @@ export const rmsNormOp = op<{ eps: number; offset: number }>({
 /** y = silu(gate) · up. Shazeer 2020, eq. 5.  With s = sigmoid(gate):  dgate = dy·up·s·(1 + gate·(1 − s)),  dup = dy·gate·s */
 export const swigluOp = op<void>({
   outputs: ([gate, up]) => {
-    check(gate.shape.length === up.shape.length && gate.shape.every((d, a) => d === up.shape[a]), () => `swiglu: gate ${show(gate.shape)} and up ${show(up.shape)} must have one shape`);
+    check(
+      gate.shape.length === up.shape.length && gate.shape.every((d, a) => d === up.shape[a]),
+      () => `swiglu: gate ${show(gate.shape)} and up ${show(up.shape)} must have one shape`,
+    );
     return [{ shape: gate.shape }];
   },
   forward: ([gate, up], [y]) => run('swiglu', [rows(gate), rows(up)], [rows(y)], {}),
@@ -124,28 +130,46 @@ export const attentionOp = op<AttentionKernelOptions>({
     const { B, H, T, D } = q.dims('B H T D');
     const { G, S } = k.dims('B G S D', { B, D });
     const { E } = v.dims('B G S E', { B, G, S });
-    check(H % G === 0, () => `attention: ${H} query heads cannot share ${G} key heads evenly\n  q ${show(q.shape)}\n  k ${show(k.shape)}`);
+    check(
+      H % G === 0,
+      () => `attention: ${H} query heads cannot share ${G} key heads evenly\n  q ${show(q.shape)}\n  k ${show(k.shape)}`,
+    );
     if (bias) {
-      check(bias.shape.length === 4 && bias.shape.every((d, a) => d === 1 || d === [B, H, T, S][a]), () => `attention: bias ${show(bias.shape)} does not broadcast to (B, H, T, S) = ${show([B, H, T, S])}`);
+      check(
+        bias.shape.length === 4 && bias.shape.every((d, a) => d === 1 || d === [B, H, T, S][a]),
+        () => `attention: bias ${show(bias.shape)} does not broadcast to (B, H, T, S) = ${show([B, H, T, S])}`,
+      );
     }
     sinks?.dims('H', { H });
     return [{ shape: [B, H, T, E], strides: headStrides([B, H, T, E]) }, { shape: [B, H, T] }];
   },
-  forward: ([q, k, v, bias, sinks], [y, lse], o) => run('attention', [lastContiguous(q), lastContiguous(k), lastContiguous(v), spread(bias, q, k), sinks], [y, lse], o),
+  forward: ([q, k, v, bias, sinks], [y, lse], o) =>
+    run('attention', [lastContiguous(q), lastContiguous(k), lastContiguous(v), spread(bias, q, k), sinks], [y, lse], o),
   saves: { inputs: true, outputs: true },
   backward: ({ dy, x: [q, k, v, bias, sinks], y: [y, lse], needs, options }) => {
     const gradient = (x: Tensor): Tensor => Tensor.empty(x.shape, 'f32', headStrides(x.shape), 'dattention');
     const [dq, dk, dv] = [gradient(q), gradient(k), gradient(v)];
     const dbias = needs[3] ? Tensor.empty(bias.shape, 'f32', undefined, 'dattention') : undefined;
     const dsinks = needs[4] ? Tensor.empty(sinks.shape, 'f32', undefined, 'dattention') : undefined;
-    run('attentionBackward', [lastContiguous(dy), lastContiguous(q), lastContiguous(k), lastContiguous(v), spread(bias, q, k), sinks, y, lse], [dq, dk, dv, dbias, dsinks], options);
+    run(
+      'attentionBackward',
+      [lastContiguous(dy), lastContiguous(q), lastContiguous(k), lastContiguous(v), spread(bias, q, k), sinks, y, lse],
+      [dq, dk, dv, dbias, dsinks],
+      options,
+    );
     return [dq, dk, dv, dbias, dsinks];
   },
 });
 function spread(bias: Tensor | undefined, q: Tensor, k: Tensor) {
   if (!bias) return undefined;
   const shape = [q.shape[0], q.shape[1], q.shape[2], k.shape[2]];
-  return { buffer: bias.buffer, offset: bias.offset, shape, strides: broadcastStrides(bias.shape, bias.strides, shape), dtype: bias.dtype };
+  return {
+    buffer: bias.buffer,
+    offset: bias.offset,
+    shape,
+    strides: broadcastStrides(bias.shape, bias.strides, shape),
+    dtype: bias.dtype,
+  };
 }
 
 export interface LossOptions {
@@ -157,7 +181,11 @@ export interface LossOptions {
   zLoss?: number;
 }
 type LossKernelOptions = Required<LossOptions>;
-const lossDefaults = ({ ignoreIndex = -1, labelSmoothing = 0, zLoss = 0 }: LossOptions): LossKernelOptions => ({ ignoreIndex, labelSmoothing, zLoss });
+const lossDefaults = ({ ignoreIndex = -1, labelSmoothing = 0, zLoss = 0 }: LossOptions): LossKernelOptions => ({
+  ignoreIndex,
+  labelSmoothing,
+  zLoss,
+});
 
 /** loss = mean over the counted rows of (lse − logit of the target),  dlogits = (softmax − onehot) · dloss / n */
 export const crossEntropyOp = op<LossKernelOptions>({
@@ -175,12 +203,25 @@ export const crossEntropyOp = op<LossKernelOptions>({
 export const linearCrossEntropyOp = op<LossKernelOptions & { bf16: boolean; wants: readonly boolean[] }>({
   outputs: ([x, w, b], { wants }) => {
     const C = x.shape.at(-1)!;
-    check(w.shape.length === 2 && w.shape[1] === C, () => `linearCrossEntropy: the weight must be (V, ${C}) for an input ${show(x.shape)}, but is ${show(w.shape)}`);
+    check(
+      w.shape.length === 2 && w.shape[1] === C,
+      () => `linearCrossEntropy: the weight must be (V, ${C}) for an input ${show(x.shape)}, but is ${show(w.shape)}`,
+    );
     const none = [0];
-    return [{ shape: [1] }, { shape: wants[0] ? x.shape : none }, { shape: wants[1] ? w.shape : none }, { shape: wants[2] ? b.shape : none }];
+    return [
+      { shape: [1] },
+      { shape: wants[0] ? x.shape : none },
+      { shape: wants[1] ? w.shape : none },
+      { shape: wants[2] ? b.shape : none },
+    ];
   },
   forward: ([x, w, b, targets], [loss, dx, dw, db], { wants, ...o }) =>
-    run('linearCrossEntropy', [rows(x), lastContiguous(w), b, targets], [loss, wants[0] ? rows(dx) : undefined, wants[1] ? dw : undefined, wants[2] ? db : undefined], o),
+    run(
+      'linearCrossEntropy',
+      [rows(x), lastContiguous(w), b, targets],
+      [loss, wants[0] ? rows(dx) : undefined, wants[1] ? dw : undefined, wants[2] ? db : undefined],
+      o,
+    ),
   saves: { outputs: true },
   backward: ({ dy, y: [, dx, dw, db], options: { wants } }) => [dx, dw, db].map((g, i) => (wants[i] ? g.mul(dy) : undefined)),
 });
@@ -188,14 +229,18 @@ export const linearCrossEntropyOp = op<LossKernelOptions & { bf16: boolean; want
 function targetsTensor(name: string, targets: ArrayLike<number>, R: number, V: number, ignoreIndex: number): Tensor {
   check(targets.length === R, () => `${name}: ${targets.length} targets for ${R} rows`);
   const ids = targets instanceof Int32Array ? targets : Int32Array.from(targets);
-  for (let i = 0; i < R; i++) if (ids[i] !== ignoreIndex && !(ids[i] >= 0 && ids[i] < V)) checkIds(`${name}: target`, ids.subarray(i, i + 1), V);
+  for (let i = 0; i < R; i++)
+    if (ids[i] !== ignoreIndex && !(ids[i] >= 0 && ids[i] < V)) checkIds(`${name}: target`, ids.subarray(i, i + 1), V);
   return Tensor.from(ids, [R], 'i32');
 }
 
-export const layerNorm = (x: Tensor, w: Tensor, b?: Tensor, eps = 1e-5): Tensor => first(apply('layerNorm', layerNormOp, [x, w, b], { eps }));
-export const rmsNorm = (x: Tensor, w: Tensor, eps = 1e-6, offset = 0): Tensor => first(apply('rmsNorm', rmsNormOp, [x, w], { eps, offset }));
+export const layerNorm = (x: Tensor, w: Tensor, b?: Tensor, eps = 1e-5): Tensor =>
+  first(apply('layerNorm', layerNormOp, [x, w, b], { eps }));
+export const rmsNorm = (x: Tensor, w: Tensor, eps = 1e-6, offset = 0): Tensor =>
+  first(apply('rmsNorm', rmsNormOp, [x, w], { eps, offset }));
 export const swiglu = (gate: Tensor, up: Tensor): Tensor => apply('swiglu', swigluOp, [gate, up], undefined)[0];
-export const rope = (x: Tensor, cos: Tensor, sin: Tensor, { interleaved = false } = {}): Tensor => apply('rope', ropeOp, [x, cos, sin], { interleaved, inverse: false })[0];
+export const rope = (x: Tensor, cos: Tensor, sin: Tensor, { interleaved = false } = {}): Tensor =>
+  apply('rope', ropeOp, [x, cos, sin], { interleaved, inverse: false })[0];
 
 /** The fused core. q (B, H, T, D), k (B, G, S, D), v (B, G, S, E) → (B, H, T, E), with the log-sum of each row's exponentials (B, H, T). */
 export function fusedAttention(q: Tensor, k: Tensor, v: Tensor, o: AttentionOptions = {}): { y: Tensor; lse: Tensor } {
@@ -221,13 +266,20 @@ export function crossEntropy(logits: Tensor, targets: ArrayLike<number>, options
 }
 
 /** crossEntropy(linear(x, w, b), targets) without the logits in memory. */
-export function linearCrossEntropy(x: Tensor, w: Tensor, targets: ArrayLike<number>, options: LossOptions & { bias?: Tensor } = {}): Tensor {
+export function linearCrossEntropy(
+  x: Tensor,
+  w: Tensor,
+  targets: ArrayLike<number>,
+  options: LossOptions & { bias?: Tensor } = {},
+): Tensor {
   const { bias, ...rest } = options;
   const o = lossDefaults(rest);
   const t = targetsTensor('linearCrossEntropy', targets, rowCount(x.shape), w.shape[0], o.ignoreIndex);
   const recording = isTaping();
   const wants = [x, w, bias].map((p) => recording && p?.requiresGrad === true);
-  const loss = first(apply('linearCrossEntropy', linearCrossEntropyOp, [x, w, bias, t], { ...o, bf16: precision() === 'bf16', wants })).reshape([]);
+  const loss = first(
+    apply('linearCrossEntropy', linearCrossEntropyOp, [x, w, bias, t], { ...o, bf16: precision() === 'bf16', wants }),
+  ).reshape([]);
   t.free();
   return loss;
 }

@@ -11,7 +11,17 @@ export { argmax, logSoftmax, reduce, softmax, topK } from './reduce.ts';
 export { linear, matmul } from './matmul.ts';
 export { concat, contiguous, expand, pad, permute, reshape, slice, split, stack, windows } from './movement.ts';
 export { embedding, pick } from './indexing.ts';
-export { crossEntropy, fusedAttention, layerNorm, linearCrossEntropy, rmsNorm, rope, swiglu, type AttentionOptions, type LossOptions } from './fused.ts';
+export {
+  crossEntropy,
+  fusedAttention,
+  layerNorm,
+  linearCrossEntropy,
+  rmsNorm,
+  rope,
+  swiglu,
+  type AttentionOptions,
+  type LossOptions,
+} from './fused.ts';
 
 export const table = {
   // elementwise.ts

@@ -24,7 +24,10 @@ export const embeddingOp = op<{ shape: Shape }>({
 export function checkIds(name: string, ids: ArrayLike<number>, V: number): void {
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i];
-    if (!(id >= 0 && id < V)) throw new RangeError(`${name}: id ${id} at position ${i} is outside the vocabulary (0 … ${V - 1}). Was the text encoded with another tokenizer?`);
+    if (!(id >= 0 && id < V))
+      throw new RangeError(
+        `${name}: id ${id} at position ${i} is outside the vocabulary (0 … ${V - 1}). Was the text encoded with another tokenizer?`,
+      );
   }
 }
 
@@ -43,7 +46,10 @@ const isTensor = (x: object): x is Tensor => 'storage' in x;
 /** y[…] = x[…, index[…]] along the last axis,  dx is zero but for those places */
 export const pickOp = op<void>({
   outputs: ([x, index]) => {
-    check(index.dtype === 'i32' && size(index.shape) === size(x.shape.slice(0, -1)), () => `pick: needs one i32 index for each row of ${show(x.shape)}, got ${index.dtype} ${show(index.shape)}`);
+    check(
+      index.dtype === 'i32' && size(index.shape) === size(x.shape.slice(0, -1)),
+      () => `pick: needs one i32 index for each row of ${show(x.shape)}, got ${index.dtype} ${show(index.shape)}`,
+    );
     checkIds('pick', index.readSync(), x.shape.at(-1)!);
     return [{ shape: x.shape.slice(0, -1) }];
   },

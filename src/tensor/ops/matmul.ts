@@ -37,20 +37,34 @@ function productLike(like: Tensor, a: Tensor, b: Tensor, bf16: boolean): Tensor 
 }
 
 function check2(name: string, a: Tensor, b: Tensor): void {
-  check(a.shape.length >= 2 && b.shape.length >= 2, () => `${name}: both sides need two axes or more\n  a ${show(a.shape)}\n  b ${show(b.shape)}`);
+  check(
+    a.shape.length >= 2 && b.shape.length >= 2,
+    () => `${name}: both sides need two axes or more\n  a ${show(a.shape)}\n  b ${show(b.shape)}`,
+  );
   const K = a.shape.at(-1)!;
   check(K === b.shape.at(-2), () => {
     const hint = b.shape.at(-1) === K ? '. Did you mean a.matmul(b.T)?' : '';
     return `${name}: inner sizes differ\n  a ${show(a.shape)}\n  b ${show(b.shape)}   a's last axis (${K}) must equal b's second-to-last (${b.shape.at(-2)})${hint}`;
   });
-  check(isFloat(a.dtype) && isFloat(b.dtype), () => `${name}: multiplies floating tensors, not ${a.dtype} and ${b.dtype}; cast first`);
+  check(
+    isFloat(a.dtype) && isFloat(b.dtype),
+    () => `${name}: multiplies floating tensors, not ${a.dtype} and ${b.dtype}; cast first`,
+  );
 }
 
 /** (…, M, K) · (…, K, N) → (…, M, N);  da = dy · bᵀ,  db = aᵀ · dy */
 export const matmulOp = op<{ bf16: boolean }>({
   outputs: ([a, b]) => {
     check2('matmul', a, b);
-    return [{ shape: [...broadcastShapes('matmul (batch axes)', a.shape.slice(0, -2), b.shape.slice(0, -2)), a.shape.at(-2)!, b.shape.at(-1)!] }];
+    return [
+      {
+        shape: [
+          ...broadcastShapes('matmul (batch axes)', a.shape.slice(0, -2), b.shape.slice(0, -2)),
+          a.shape.at(-2)!,
+          b.shape.at(-1)!,
+        ],
+      },
+    ];
   },
   forward: ([a, b], [y], { bf16 }) => product(a, b, y, undefined, bf16),
   saves: { inputs: true },
@@ -64,8 +78,14 @@ export const matmulOp = op<{ bf16: boolean }>({
 export const linearOp = op<{ bf16: boolean }>({
   outputs: ([x, w, b]) => {
     const K = x.shape.at(-1)!;
-    check(w.shape.length === 2 && w.shape[1] === K, () => `linear: the weight must be (dOut, ${K}) for an input ${show(x.shape)}, but is ${show(w.shape)}`);
-    check(!b || (b.shape.length === 1 && b.shape[0] === w.shape[0]), () => `linear: the bias must be (${w.shape[0]}), but is ${show(b.shape)}`);
+    check(
+      w.shape.length === 2 && w.shape[1] === K,
+      () => `linear: the weight must be (dOut, ${K}) for an input ${show(x.shape)}, but is ${show(w.shape)}`,
+    );
+    check(
+      !b || (b.shape.length === 1 && b.shape[0] === w.shape[0]),
+      () => `linear: the bias must be (${w.shape[0]}), but is ${show(b.shape)}`,
+    );
     return [{ shape: [...x.shape.slice(0, -1), w.shape[0]] }];
   },
   forward: ([x, w, b], [y], { bf16 }) => product(asRows(x), w.T, asRows(y), b, bf16),
@@ -91,4 +111,5 @@ const asRows = (x: Tensor): Tensor => (x.shape.length === 2 ? x : x.reshape([siz
 
 export const matmul = (a: Tensor, b: Tensor): Tensor => apply('matmul', matmulOp, [a, b], { bf16: precision() === 'bf16' })[0];
 /** y = x Wᵀ + b, in one pass. The weight is (dOut, dIn), the layout of every published checkpoint. */
-export const linear = (x: Tensor, w: Tensor, b?: Tensor): Tensor => apply('linear', linearOp, [x, w, b], { bf16: precision() === 'bf16' })[0];
+export const linear = (x: Tensor, w: Tensor, b?: Tensor): Tensor =>
+  apply('linear', linearOp, [x, w, b], { bf16: precision() === 'bf16' })[0];

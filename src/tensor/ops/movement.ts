@@ -12,7 +12,10 @@ export function reshape(x: Tensor, to: Shape): Tensor {
   const free = to.indexOf(-1);
   if (free >= 0) {
     const rest = size(to.filter((_, a) => a !== free));
-    check(rest > 0 && x.size % rest === 0, () => `reshape: ${show(x.shape)} has ${x.size} elements; ${show(to)} leaves no whole number for −1`);
+    check(
+      rest > 0 && x.size % rest === 0,
+      () => `reshape: ${show(x.shape)} has ${x.size} elements; ${show(to)} leaves no whole number for −1`,
+    );
     shape = to.map((d, a) => (a === free ? x.size / rest : d));
   }
   check(size(shape) === x.size, () => `reshape: ${show(x.shape)} has ${x.size} elements, ${show(to)} would have ${size(shape)}`);
@@ -25,9 +28,19 @@ export function reshape(x: Tensor, to: Shape): Tensor {
 
 /** y[i₀, i₁, …] = x with its axes in another order,  dx = dy in the order before */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
-  check(axes.length === x.shape.length && new Set(axes).size === axes.length && axes.every((a) => a >= 0 && a < axes.length), () => `permute: [${axes}] must name each of the ${x.shape.length} axes of ${show(x.shape)} once`);
+  check(
+    axes.length === x.shape.length && new Set(axes).size === axes.length && axes.every((a) => a >= 0 && a < axes.length),
+    () => `permute: [${axes}] must name each of the ${x.shape.length} axes of ${show(x.shape)} once`,
+  );
   const back = axes.map((_, i) => axes.indexOf(i));
-  return view('permute', x, axes.map((a) => x.shape[a]), axes.map((a) => x.strides[a]), x.offset, (dy) => permute(dy, back));
+  return view(
+    'permute',
+    x,
+    axes.map((a) => x.shape[a]),
+    axes.map((a) => x.strides[a]),
+    x.offset,
+    (dy) => permute(dy, back),
+  );
 }
 
 /** y = x[…, from : to, …],  dx = dy with zeros around it */
@@ -35,7 +48,10 @@ export function slice(x: Tensor, axis: number, from: number, to: number): Tensor
   const a = axisOf('slice', axis, x.shape.length);
   const n = x.shape[a];
   const [start, end] = [from < 0 ? from + n : from, to < 0 ? to + n : to];
-  check(start >= 0 && start <= end && end <= n, () => `slice: ${from} … ${to} is not inside axis ${axis} of ${show(x.shape)}, which has ${n}`);
+  check(
+    start >= 0 && start <= end && end <= n,
+    () => `slice: ${from} … ${to} is not inside axis ${axis} of ${show(x.shape)}, which has ${n}`,
+  );
   const shape = x.shape.map((d, i) => (i === a ? end - start : d));
   return view('slice', x, shape, x.strides, x.offset + start * x.strides[a], (dy) => pad(dy, a, start, n - end, 0));
 }
@@ -59,16 +75,31 @@ export const splitOp = op<{ n: number; axis: number }>({
 export function split(x: Tensor, n: number, axis = -1): Tensor[] {
   const a = axisOf('split', axis, x.shape.length);
   const width = x.shape[a] / n;
-  check(Number.isInteger(width), () => `split: axis ${axis} of ${show(x.shape)} has ${x.shape[a]}, which cannot be cut in ${n} equal parts`);
+  check(
+    Number.isInteger(width),
+    () => `split: axis ${axis} of ${show(x.shape)} has ${x.shape[a]}, which cannot be cut in ${n} equal parts`,
+  );
   const shape = x.shape.map((d, i) => (i === a ? width : d));
-  return apply('split', { ...splitOp, outputs: () => Array.from({ length: n }, (_, i) => ({ shape, window: { of: x, offset: x.offset + i * width * x.strides[a] } })) }, [x], { n, axis: a });
+  return apply(
+    'split',
+    {
+      ...splitOp,
+      outputs: () =>
+        Array.from({ length: n }, (_, i) => ({ shape, window: { of: x, offset: x.offset + i * width * x.strides[a] } })),
+    },
+    [x],
+    { n, axis: a },
+  );
 }
 
 /** y = parts side by side,  d(part) = its slice of dy */
 export const concatOp = op<{ axis: number }>({
   outputs: (x, { axis }) => {
     for (const t of x) {
-      check(t.shape.length === x[0].shape.length && t.shape.every((d, a) => a === axis || d === x[0].shape[a]), () => `concat: parts must agree in all axes but ${axis}: ${x.map((p) => show(p.shape)).join(' ')}`);
+      check(
+        t.shape.length === x[0].shape.length && t.shape.every((d, a) => a === axis || d === x[0].shape[a]),
+        () => `concat: parts must agree in all axes but ${axis}: ${x.map((p) => show(p.shape)).join(' ')}`,
+      );
     }
     return [{ shape: x[0].shape.map((d, a) => (a === axis ? x.reduce((n, t) => n + t.shape[axis], 0) : d)), dtype: x[0].dtype }];
   },
@@ -89,7 +120,10 @@ export function concat(parts: readonly Tensor[], axis = -1): Tensor {
 /** Tensors of one shape along a new axis. */
 export const stack = (parts: readonly Tensor[], axis = 0): Tensor => {
   const a = axis < 0 ? axis + parts[0].shape.length + 1 : axis;
-  return concat(parts.map((p) => reshape(p, [...p.shape.slice(0, a), 1, ...p.shape.slice(a)])), a);
+  return concat(
+    parts.map((p) => reshape(p, [...p.shape.slice(0, a), 1, ...p.shape.slice(a)])),
+    a,
+  );
 };
 
 /** y = x with `value` before and after an axis,  dx = the middle of dy */
@@ -112,7 +146,10 @@ export const pad = (x: Tensor, axis: number, before: number, after: number, valu
 export function expand(x: Tensor, shape: Shape): Tensor {
   if (sameShape(x.shape, shape)) return x;
   const lead = shape.length - x.shape.length;
-  check(lead >= 0 && x.shape.every((d, a) => d === shape[a + lead] || d === 1), () => `expand: ${show(x.shape)} cannot be repeated to ${show(shape)}; only axes of size 1 repeat`);
+  check(
+    lead >= 0 && x.shape.every((d, a) => d === shape[a + lead] || d === 1),
+    () => `expand: ${show(x.shape)} cannot be repeated to ${show(shape)}; only axes of size 1 repeat`,
+  );
   const strides = shape.map((d, a) => (a < lead || (x.shape[a - lead] === 1 && d !== 1) ? 0 : x.strides[a - lead]));
   return view('expand', x, shape, strides, x.offset, (dy, from) => sumTo(dy, from));
 }

@@ -31,9 +31,13 @@ export const op = <O>(o: Op<O>): Op<O> => o;
 /** Runs an operation and records it when one of its inputs wants a gradient. */
 export function apply<O>(name: string, o: Op<O>, inputs: readonly (Tensor | undefined)[], options: O): Tensor[] {
   const x = inputs as readonly Tensor[];
-  const y = o.outputs(x, options).map(({ shape, dtype, strides, window }) =>
-    window ? window.of.window(shape, strides ?? window.of.strides, window.offset, name) : Tensor.empty(shape, dtype, strides, name),
-  );
+  const y = o
+    .outputs(x, options)
+    .map(({ shape, dtype, strides, window }) =>
+      window
+        ? window.of.window(shape, strides ?? window.of.strides, window.offset, name)
+        : Tensor.empty(shape, dtype, strides, name),
+    );
   {
     using _ = scope(name); // copies that a kernel needs live until it has been queued
     noGrad(() => o.forward(x, y, options));
@@ -47,7 +51,14 @@ export function apply<O>(name: string, o: Op<O>, inputs: readonly (Tensor | unde
 }
 
 /** A view: the same bytes under another shape. `backward` maps dy back. */
-export function view(name: string, x: Tensor, shape: Shape, strides: readonly number[], offset: number, backward: (dy: Tensor, shape: Shape) => Tensor): Tensor {
+export function view(
+  name: string,
+  x: Tensor,
+  shape: Shape,
+  strides: readonly number[],
+  offset: number,
+  backward: (dy: Tensor, shape: Shape) => Tensor,
+): Tensor {
   const y = x.window(shape, strides, offset, name);
   if (isTaping() && x.requiresGrad) {
     const from = x.shape;
@@ -71,4 +82,5 @@ export function rows(x: Tensor): Tensor {
 }
 
 /** x whose last axis has stride 1, any strides before it. */
-export const lastContiguous = (x: Tensor): Tensor => (x.strides[x.strides.length - 1] === 1 || x.shape[x.shape.length - 1] === 1 ? x : x.contiguousCopy());
+export const lastContiguous = (x: Tensor): Tensor =>
+  x.strides[x.strides.length - 1] === 1 || x.shape[x.shape.length - 1] === 1 ? x : x.contiguousCopy();

@@ -13,7 +13,11 @@ function plan(f: string, shape: Shape, { axis, keepDims = false }: Axis): { axes
   let axes = 0;
   for (const a of list) axes |= 1 << axisOf(f, a, shape.length);
   const reduced = (a: number): boolean => (axes & (1 << a)) !== 0;
-  return { axes, kept: shape.map((d, a) => (reduced(a) ? 1 : d)), out: keepDims ? shape.map((d, a) => (reduced(a) ? 1 : d)) : shape.filter((_, a) => !reduced(a)) };
+  return {
+    axes,
+    kept: shape.map((d, a) => (reduced(a) ? 1 : d)),
+    out: keepDims ? shape.map((d, a) => (reduced(a) ? 1 : d)) : shape.filter((_, a) => !reduced(a)),
+  };
 }
 const countOf = (shape: Shape, axes: number): number => shape.reduce((n, d, a) => (axes & (1 << a) ? n * d : n), 1);
 
@@ -24,7 +28,10 @@ const countOf = (shape: Shape, axes: number): number => shape.reduce((n, d, a) =
 export const reduceOp = op<{ f: ReduceFn; axes: number; kept: Shape }>({
   outputs: ([x], { f, axes, kept }) => {
     check(x.dtype === 'f32', () => `${f}: computes in f32, but the tensor is ${x.dtype}; cast first: x.cast('f32')`);
-    check(f === 'sum' || f === 'logsumexp' || countOf(x.shape, axes) > 0, () => `${f}: an axis of ${show(x.shape)} is empty; there is nothing to take the ${f} of`);
+    check(
+      f === 'sum' || f === 'logsumexp' || countOf(x.shape, axes) > 0,
+      () => `${f}: an axis of ${show(x.shape)} is empty; there is nothing to take the ${f} of`,
+    );
     return [{ shape: kept }];
   },
   forward: ([x], [y], { f, axes }) => run('reduce', [x], [y], { f, axes }),

@@ -1,0 +1,47 @@
+import { check, Tensor } from '../tensor/index.ts';
+
+/**
+ * Keys and values of the tokens already seen, for one layer: room for S tokens, set aside once and filled in place.
+ * Decoding token by token with it gives what one full pass gives. Belongs to no scope; free it with `using` or dispose().
+ */
+export class KVCache implements Disposable {
+  length = 0;
+  readonly #k: Tensor;
+  readonly #v: Tensor;
+
+  /** B sequences, G key-value heads, S tokens at most, D channels a head. */
+  constructor(
+    readonly B: number,
+    readonly G: number,
+    readonly S: number,
+    readonly D: number,
+  ) {
+    this.#k = Tensor.zeros([B, G, S, D]).asParameter().freeze();
+    this.#v = Tensor.zeros([B, G, S, D]).asParameter().freeze();
+  }
+
+  /** Adds k and v (B, G, T, D); returns views of all that is held, (B, G, length, D). */
+  append(k: Tensor, v: Tensor): [Tensor, Tensor] {
+    const { T } = k.dims('B G T D', { B: this.B, G: this.G, D: this.D });
+    const at = this.length;
+    check(
+      at + T <= this.S,
+      () => `the KV cache holds ${this.S} tokens and ${at} are in it; ${T} more do not fit. Make it longer, or drop the oldest`,
+    );
+    this.#k.slice(2, at, at + T).copyFrom(k);
+    this.#v.slice(2, at, at + T).copyFrom(v);
+    this.length = at + T;
+    return [this.#k.slice(2, 0, this.length), this.#v.slice(2, 0, this.length)];
+  }
+  /** Forgets everything after the first `length` tokens. */
+  truncate(length: number): void {
+    this.length = Math.min(this.length, length);
+  }
+  get bytes(): number {
+    return 2 * this.B * this.G * this.S * this.D * 4;
+  }
+  [Symbol.dispose](): void {
+    this.#k.free('its KV cache was disposed of');
+    this.#v.free('its KV cache was disposed of');
+  }
+}

@@ -1,0 +1,31 @@
+import type { Context, KVCache } from '../attention/index.ts';
+import type { Tensor } from '../tensor/index.ts';
+
+/** What every decoder needs to know of its size; each family adds its own. */
+export interface DecoderConfig {
+  vocabSize: number;
+  contextLength: number;
+  nLayer: number;
+  nHead: number;
+  dModel: number;
+}
+
+/** B rows of T token ids and, for each place, the id that follows. */
+export interface TokenBatch {
+  inputs: Int32Array;
+  targets: Int32Array;
+  shape: readonly [B: number, T: number];
+}
+
+/** A decoder as the rest of the system sees it: ids in, logits or a loss out. */
+export interface Decoder {
+  readonly config: DecoderConfig;
+  /** ids: B rows of T token ids → logits (B, T, V). */
+  forward(ids: Int32Array, shape: readonly [B: number, T: number], ctx?: Context): Tensor;
+  /** The logits (B, V) of the last place only: what decoding needs. */
+  nextLogits(ids: Int32Array, shape: readonly [B: number, T: number], ctx?: Context): Tensor;
+  /** Mean cross-entropy, in nats a token, of predicting each next id. */
+  loss(batch: TokenBatch, ctx?: Context): Tensor;
+  /** Empty key-value caches, one a layer, for B sequences of at most `length` tokens. */
+  newCaches(B: number, length?: number): KVCache[];
+}

@@ -1,0 +1,113 @@
+// B batch · T tokens · C = dModel channels · H heads · G key-value heads · D head channels · F MLP width · V vocabulary
+
+import { type Context, inLayer, KVCache, type LayerContext, Rotary, SelfAttention } from '../attention/index.ts';
+import { dropout, Embedding, Linear, RMSNorm, SwiGLU } from '../nn/index.ts';
+import { check, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
+import type { Decoder, DecoderConfig, TokenBatch } from './decoder.ts';
+
+export interface LlamaConfig extends DecoderConfig {
+  /** Key-value heads; nHead when left out. */
+  nKvHead?: number;
+  /** MLP width; 8/3·dModel rounded up to a multiple of 32 when left out, so that three matrices cost what GPT's two do. Shazeer 2020. */
+  dFF?: number;
+  ropeBase?: number;
+  normEps?: number;
+  /** RMS norm of queries and keys (Qwen 3). */
+  qkNorm?: boolean;
+  /** Output weights shared with the embedding. */
+  tied?: boolean;
+  dropout?: number;
+}
+
+/** Llama's σ. */
+const STD = 0.02;
+/** As in GPT-2: 2·nLayer branches add to the residual stream. */
+const residualStd = (nLayer: number): number => STD / Math.sqrt(2 * nLayer);
+
+export const llamaDefaults = (c: LlamaConfig) => ({
+  nKvHead: c.nHead,
+  dFF: Math.ceil((8 * c.dModel) / 3 / 32) * 32,
+  ropeBase: 10_000,
+  normEps: 1e-6,
+  qkNorm: false,
+  tied: true,
+  dropout: 0,
+  ...c,
+});
+
+/** Pre-norm block: grouped-query attention with rotary positions, then a gated MLP. */
+class Block {
+  readonly attnNorm: RMSNorm;
+  readonly attn: SelfAttention;
+  readonly mlpNorm: RMSNorm;
+  readonly mlp: SwiGLU;
+  readonly #dropout: number;
+
+  constructor(config: Required<LlamaConfig>, rotary: Rotary, rng: Rng) {
+    const { dModel, nHead, nKvHead, nLayer, dFF, normEps, qkNorm, dropout: p } = config;
+    const std = { std: STD, residualStd: residualStd(nLayer), rng };
+    this.#dropout = p;
+    this.attnNorm = new RMSNorm(dModel, normEps);
+    this.attn = new SelfAttention({ dModel, nHead, nKvHead, qkNorm, rotary, dropout: p, ...std });
+    this.mlpNorm = new RMSNorm(dModel, normEps);
+    this.mlp = new SwiGLU({ dModel, dFF, bias: false, ...std });
+  }
+  forward(x: Tensor, ctx: LayerContext): Tensor {
+    return tidy(() => {
+      x = x.add(this.attn.forward(this.attnNorm.forward(x), ctx));
+      return x.add(dropout(this.mlp.forward(this.mlpNorm.forward(x)), this.#dropout, ctx));
+    }, 'block');
+  }
+}
+
+/** Llama: rotary positions, RMSNorm, SwiGLU, grouped-query attention, no biases. Touvron et al. 2023; Qwen 3 adds QK-norm. */
+export class Llama implements Decoder {
+  readonly config: Required<LlamaConfig>;
+  readonly rotary: Rotary;
+  readonly tokenEmbedding: Embedding;
+  readonly blocks: Block[];
+  readonly norm: RMSNorm;
+  readonly lmHead?: Linear;
+
+  constructor(config: LlamaConfig, rng: Rng) {
+    this.config = llamaDefaults(config);
+    const { vocabSize, dModel, nHead, nLayer, ropeBase, normEps, tied } = this.config;
+    check(
+      dModel % (2 * nHead) === 0,
+      `dModel (${dModel}) must be a multiple of 2·nHead (${2 * nHead}): rotary positions turn pairs of channels`,
+    );
+    this.rotary = new Rotary(dModel / nHead / 2, ropeBase);
+    this.tokenEmbedding = new Embedding(vocabSize, dModel, { std: STD, rng });
+    this.blocks = Array.from({ length: nLayer }, () => new Block(this.config, this.rotary, rng));
+    this.norm = new RMSNorm(dModel, normEps);
+    if (!tied) this.lmHead = new Linear(dModel, vocabSize, { bias: false, std: STD, rng });
+  }
+
+  get #headWeight(): Tensor {
+    return (this.lmHead ?? this.tokenEmbedding).weight;
+  }
+  /** The last hidden states (B, T, C), normed. */
+  hidden(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
+    const start = ctx.caches?.[0]?.length ?? 0;
+    check(start + T <= this.config.contextLength, `${start + T} tokens, but contextLength is ${this.config.contextLength}`);
+    let x = dropout(this.tokenEmbedding.forward(ids, [B, T]), this.config.dropout, ctx);
+    for (const [i, block] of this.blocks.entries()) x = block.forward(x, inLayer(ctx, i));
+    return this.norm.forward(x);
+  }
+  forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
+    return linear(this.hidden(ids, shape, ctx), this.#headWeight);
+  }
+  nextLogits(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
+    const last = this.hidden(ids, [B, T], ctx)
+      .slice(1, T - 1, T)
+      .reshape([B, this.config.dModel]);
+    return linear(last, this.#headWeight);
+  }
+  loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
+    return linearCrossEntropy(this.hidden(inputs, shape, ctx), this.#headWeight, targets);
+  }
+  newCaches(B: number, length = this.config.contextLength): KVCache[] {
+    const { nLayer, nHead, nKvHead, dModel } = this.config;
+    return Array.from({ length: nLayer }, () => new KVCache(B, nKvHead, length, dModel / nHead));
+  }
+}

@@ -1,0 +1,114 @@
+import { expect, test } from 'vitest';
+import { dispose, parameterCount, stateDict } from '../nn/index.ts';
+import { memory, noGrad, Rng, scope, tidy } from '../tensor/index.ts';
+import { AdamW, cosine, train } from '../train/index.ts';
+import type { Decoder } from './decoder.ts';
+import { GPT2 } from './gpt2.ts';
+import { Llama } from './llama.ts';
+
+const size = { vocabSize: 29, contextLength: 16, nLayer: 2, nHead: 2, dModel: 12 };
+const families: [string, () => Decoder][] = [
+  ['gpt2', () => new GPT2(size, new Rng(1))],
+  ['llama', () => new Llama(size, new Rng(1))],
+  [
+    'llama, grouped queries, QK-norm, untied',
+    () => new Llama({ ...size, nHead: 3, nKvHead: 1, qkNorm: true, tied: false }, new Rng(1)),
+  ],
+];
+const someIds = (n: number, seed = 7): Int32Array => {
+  const rng = new Rng(seed);
+  return Int32Array.from({ length: n }, () => rng.int(size.vocabSize));
+};
+const batch = { inputs: someIds(3 * 11), targets: someIds(3 * 11, 8), shape: [3, 11] as const };
+
+test.each(families)('2.3.3b %s: the first loss is ln V ± 0.1', (_, make) => {
+  using _s = scope();
+  const model = make();
+  expect(Math.abs(model.loss(batch).itemSync() - Math.log(size.vocabSize))).toBeLessThan(0.1);
+  dispose(model);
+});
+
+test.each(families)('2.3.3a %s overfits one batch to a loss below 0.01 in 300 steps, and memory stays flat', async (_, make) => {
+  const model = make();
+  const optimizer = new AdamW(stateDict(model), { weightDecay: 0 });
+  let live: number | undefined; // after the first step, which makes the rotary tables
+  let last = Infinity;
+  const schedule = cosine({ peak: 2e-2, final: 1e-3, warmup: 10, steps: 300 });
+  for await (const { lossNats } of train(model, {
+    steps: 300,
+    batch: () => batch,
+    loss: (b) => model.loss(b),
+    optimizer,
+    schedule,
+    clip: 1,
+  })) {
+    last = lossNats;
+    expect(memory.liveBytes).toBe((live ??= memory.liveBytes));
+    if (last < 0.01) break;
+  }
+  expect(last).toBeLessThan(0.01);
+  optimizer.dispose();
+  dispose(model);
+});
+
+test.each(families)('3.2d %s: decoding with a cache equals one full pass for every prefix', (_, make) => {
+  using _s = scope();
+  const model = make();
+  const ids = someIds(12);
+  const V = size.vocabSize;
+  noGrad(() => {
+    const full = model.forward(ids, [1, 12]).readSync();
+    const caches = model.newCaches(1);
+    for (const [from, to] of [
+      [0, 5],
+      [5, 6],
+      [6, 9],
+      [9, 12],
+    ]) {
+      const part = tidy(() => model.forward(ids.slice(from, to), [1, to - from], { caches })).readSync();
+      part.forEach((v, i) => expect(v).toBeCloseTo(full[from * V + i], 4));
+    }
+    for (const c of caches) c[Symbol.dispose]();
+  });
+  dispose(model);
+});
+
+test.each(families)('%s: the past ignores the future', (_, make) => {
+  using _s = scope();
+  const model = make();
+  const a = someIds(9);
+  const b = a.slice();
+  b[6] = (b[6] + 1) % size.vocabSize;
+  const [la, lb] = [a, b].map((ids) => model.forward(ids, [1, 9]).readSync());
+  const V = size.vocabSize;
+  expect(la.subarray(0, 6 * V)).toEqual(lb.subarray(0, 6 * V));
+  expect(la.subarray(6 * V)).not.toEqual(lb.subarray(6 * V));
+  dispose(model);
+});
+
+test('2.3.1a GPT-2 (124M) has 124,439,808 parameters', () => {
+  // Counted from the shapes of one block, so that no 500 MB are filled for a test.
+  using _s = scope();
+  const one = new GPT2({ vocabSize: 50_257, contextLength: 1024, nLayer: 1, nHead: 12, dModel: 768 }, new Rng(1));
+  const total = parameterCount(one);
+  const block = parameterCount(one.blocks[0]);
+  expect(total + 11 * block).toBe(124_439_808);
+  dispose(one);
+});
+
+test('a recorder sees attention weights that sum to one, and costs nothing when absent', () => {
+  using _s = scope();
+  const model = new GPT2(size, new Rng(1));
+  const seen: string[] = [];
+  model.forward(someIds(5), [1, 5], {
+    record: (name, weights) => {
+      seen.push(`${name} (${weights.shape})`);
+      weights
+        .sum({ axis: -1 })
+        .readSync()
+        .forEach((s) => expect(s).toBeCloseTo(1, 5));
+    },
+  });
+  expect(seen).toEqual(['blocks.0.attn.weights (1,2,5,5)', 'blocks.1.attn.weights (1,2,5,5)']);
+  dispose(model);
+});
