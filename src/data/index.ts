@@ -1,6 +1,7 @@
 /** Text on disk → training batches. Read in this order: lines, sources, split, shards, prepare, batches. */
 export * from './batches.ts';
 export { type Encoding, guessEncoding } from './encoding.ts';
+export * from './inspect.ts';
 export { type LineBatch, lineBatches, MAX_LINE_BYTES } from './lines.ts';
 export { permuted } from './order.ts';
 export * from './prepare.ts';
