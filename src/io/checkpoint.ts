@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { QkvError } from '../errors.ts';
 import { CheckpointError, sayBytes } from './checkpoint-error.ts';
 import {
   errorCode,
@@ -286,14 +287,14 @@ export function findCheckpoint(
 
 /**
  * Refuses a run whose checkpoints cannot fit: `keep` + 1 of them lie on the disk while the newest is written.
- * @throws CheckpointError E121, exit 4
+ * @throws QkvError E121
  */
 export function checkDiskRoom(runFolder: string, checkpointBytes: number, keep: number, fs: FileSystem = realFs): void {
   const { bavail, bsize } = fs.statfsSync(runFolder);
   const [needed, free] = [checkpointBytes * (keep + 1), bavail * bsize];
   if (needed <= free) return;
-  const detail = `needs ${sayBytes(needed)} for ${keep + 1} checkpoints, ${sayBytes(free)} free`;
-  throw new CheckpointError('E121', runFolder, detail, 'Lower keep, or choose another folder with runs=DIR', 4);
+  const text = `${runFolder}: needs ${sayBytes(needed)} for ${keep + 1} checkpoints, ${sayBytes(free)} free. Lower keep, or save elsewhere`;
+  throw new QkvError('E121', text, { needed, free, checkpoints: keep + 1, folder: runFolder });
 }
 
 /** Saves again and again through one failure or two: training goes on, and stops after three failures in a row. */

@@ -1,0 +1,16 @@
+/** Files: hostile ones are checked, ours are saved as a whole or not at all. */
+export * from './checkpoint-error.ts';
+export { checkDiskRoom, CheckpointSaver, findCheckpoint, saveCheckpoint, stepName, stepsOf } from './checkpoint.ts';
+export type { CheckpointFile, FoundCheckpoint, Saved, SaveOptions } from './checkpoint.ts';
+export { readSmallFile, writeFileAtomically } from './file-system.ts';
+export { verifyCheckpoint, type Manifest } from './manifest.ts';
+export { openInFolder } from './inside-folder.ts';
+export * from './run-folder.ts';
+export { currentTimeline, logLine, logNumber, LogWriter, readLog } from './run-log.ts';
+export type { LogPart, LogRecord, LogType } from './run-log.ts';
+export { holderOf, lockRun, type LockHolder } from './run-lock.ts';
+export * from './safetensors.ts';
+export { dtypeBits } from './safetensors-header.ts';
+export type { SafetensorsDtype, SafetensorsHeader, TensorEntry } from './safetensors-header.ts';
+export { openShardedSafetensors } from './safetensors-index.ts';
+export { parseStrictJson, type StrictJson, toPlain } from './strict-json.ts';
