@@ -181,7 +181,9 @@ export interface LossOptions {
   zLoss?: number;
 }
 type LossKernelOptions = Required<LossOptions>;
-const lossDefaults = ({ ignoreIndex = -1, labelSmoothing = 0, zLoss = 0 }: LossOptions): LossKernelOptions => ({
+/** The target that no loss counts; PyTorch's choice. */
+export const IGNORE_INDEX = -100;
+const lossDefaults = ({ ignoreIndex = IGNORE_INDEX, labelSmoothing = 0, zLoss = 0 }: LossOptions): LossKernelOptions => ({
   ignoreIndex,
   labelSmoothing,
   zLoss,
@@ -256,7 +258,7 @@ export function fusedAttention(q: Tensor, k: Tensor, v: Tensor, o: AttentionOpti
   return { y, lse };
 }
 
-/** Mean of −log p(target) in nats over rows of logits (…, V); targets equal to `ignoreIndex` (−1) do not count. */
+/** Mean of −log p(target) in nats over rows of logits (…, V); targets equal to `ignoreIndex` (−100) do not count. */
 export function crossEntropy(logits: Tensor, targets: ArrayLike<number>, options: LossOptions = {}): Tensor {
   const o = lossDefaults(options);
   const t = targetsTensor('crossEntropy', targets, rowCount(logits.shape), logits.shape.at(-1)!, o.ignoreIndex);

@@ -1,0 +1,1 @@
+export { bitsPerByte, type EvalBatch, type LanguageModelScore, scoreLanguageModel } from './language-model.ts';

@@ -1,0 +1,4 @@
+export { buildDecoder, type DecoderSettings } from './build.ts';
+export type { Decoder, DecoderConfig, TokenBatch } from './decoder.ts';
+export { GPT2, type GPT2Config } from './gpt2.ts';
+export { Llama, type LlamaConfig } from './llama.ts';
