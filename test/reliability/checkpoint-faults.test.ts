@@ -1,65 +1,64 @@
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { CheckpointError } from '../../src/io/checkpoint-error.ts';
 import { CheckpointSaver, findCheckpoint, type SaveOptions, saveCheckpoint } from '../../src/io/checkpoint.ts';
-import { type FileSystem, realFs } from '../../src/io/file-system.ts';
+import { type FileSystem, readSmallFile, realFs, writeFully } from '../../src/io/file-system.ts';
 import { type Fault, failingFs } from './failing-fs.ts';
+import { MemoryFs } from './memory-fs.ts';
 import { childFiles } from './save-and-die.ts';
 
-let base = '';
-let template = '';
-beforeAll(() => {
-  base = mkdtempSync(join(tmpdir(), 'qkv-faults-'));
-  template = join(base, 'template');
-  mkdirSync(template);
-  for (const step of [1, 2, 3]) saveCheckpoint(options(template, step));
-});
-afterAll(() => rmSync(base, { recursive: true }));
-
-/** fsync changes nothing that a living system shows (the power-cut test is about that), and it is what takes time here. */
-const quick = { ...realFs, fsyncSync: () => {} } as FileSystem;
-
-const options = (runFolder: string, step: number): SaveOptions => ({
+const options = (step: number, fs: FileSystem, runFolder = '/run'): SaveOptions => ({
   runFolder,
   step,
   runId: 'run-a',
   files: childFiles(step),
   keep: 2,
+  fs,
 });
 
 /** A run with the checkpoints of steps 2 and 3, the leftovers of a crash, and the names of others. */
-function freshRun(): string {
-  const run = join(base, 'run');
-  rmSync(run, { recursive: true, force: true });
-  cpSync(template, run, { recursive: true });
+function prepareRun(fs: FileSystem, run: string) {
+  const write = (path: string, text: string) => {
+    const fd = fs.openSync(path, 'wx');
+    writeFully(fs, fd, Buffer.from(text));
+    fs.closeSync(fd);
+  };
+  fs.mkdirSync(run);
+  for (const step of [1, 2, 3]) saveCheckpoint(options(step, fs, run));
   for (const name of ['.tmp-3-run-a', '.tmp-3-run-b', 'notes']) {
-    mkdirSync(join(run, name));
-    writeFileSync(join(run, name, 'model.safetensors'), 'half');
+    fs.mkdirSync(`${run}/${name}`);
+    write(`${run}/${name}/model.safetensors`, 'half');
   }
-  writeFileSync(join(run, 'log.jsonl'), '{}\n');
-  return run;
+  write(`${run}/log.jsonl`, '{}\n');
+}
+
+function freshRun(): FileSystem {
+  const { fs } = new MemoryFs();
+  prepareRun(fs, '/run');
+  return fs;
 }
 
 /** What must hold after a save of step 4 was hurt: nothing lost, nothing foreign touched, and the next save works and tidies up. */
-function checkRun(run: string, published: boolean) {
-  const found = findCheckpoint(run)!;
+function checkRun(fs: FileSystem, published: boolean, run = '/run') {
+  const found = findCheckpoint(run, { fs })!;
   if (published) expect(found.step).toBe(4);
   expect(found.step).toBeGreaterThanOrEqual(3);
-  for (const { name, bytes } of childFiles(found.step))
-    expect(readFileSync(join(found.folder, name), 'utf8')).toBe(Buffer.from(bytes).toString());
-  saveCheckpoint(options(run, 5));
-  expect(findCheckpoint(run)!.step).toBe(5);
-  const names = readdirSync(run);
+  for (const { name, bytes } of childFiles(found.step)) {
+    expect(Buffer.from(readSmallFile(`${found.folder}/${name}`, 1e6, fs)).toString()).toBe(bytes);
+  }
+  saveCheckpoint(options(5, fs, run));
+  expect(findCheckpoint(run, { fs })!.step).toBe(5);
+  const names = fs.readdirSync(run) as string[];
   expect(names.filter((name) => name.startsWith('.'))).toEqual(['.tmp-3-run-b']);
   expect(names).toEqual(expect.arrayContaining(['notes', 'log.jsonl']));
 }
 
 const callsOfASave = () => {
-  const { fs, state } = failingFs(Number.POSITIVE_INFINITY, 'EIO', { fs: quick });
-  saveCheckpoint({ ...options(freshRun(), 4), fs });
+  const { fs, state } = failingFs(Number.POSITIVE_INFINITY, 'EIO', { fs: freshRun() });
+  saveCheckpoint(options(4, fs));
   return state.calls;
 };
 
@@ -70,17 +69,17 @@ describe('the n-th system call of a save fails: the old checkpoints are intact, 
     const outcomes = { failed: 0, saved: 0 };
     for (let n = 1; n <= calls; n++) {
       const run = freshRun();
-      const { fs, state } = failingFs(n, fault, { fs: quick });
+      const { fs, state } = failingFs(n, fault, { fs: run });
       let published = false;
       try {
-        const saved = saveCheckpoint({ ...options(run, 4), fs });
+        const saved = saveCheckpoint(options(4, fs));
         published = true;
         if (!saved.durable) expect(saved.warnings[0]).toMatch(/visible but maybe not durable/);
       } catch (error) {
         expect(error).toBeInstanceOf(CheckpointError);
         expect((error as CheckpointError).code).toBe('SAVE_FAILED');
         expect((error as CheckpointError).message).toContain(`${fault}: injected, ${state.hit}`);
-        expect(findCheckpoint(run)!.step).toBe(3);
+        expect(findCheckpoint('/run', { fs: run })!.step).toBe(3);
       }
       outcomes[published ? 'saved' : 'failed']++;
       if (fault === 'short') expect(published).toBe(true);
@@ -98,7 +97,7 @@ test('the process dies at every call of a save: a checkpoint at least as new as 
     const run = freshRun();
     let published = false;
     try {
-      saveCheckpoint({ ...options(run, 4), fs: failingFs(n, 'kill', { fs: quick }).fs });
+      saveCheckpoint(options(4, failingFs(n, 'kill', { fs: run }).fs));
       published = true; // it died while it removed older ones
     } catch (error) {
       expect((error as Error).message).toContain('killed at call');
@@ -115,46 +114,49 @@ test.each(['EIO', 'kill'] satisfies Fault[])(
   (fault) => {
     for (let n = 1, hit = 'x'; hit !== ''; n++) {
       const run = freshRun();
-      const { fs, state } = failingFs(n, fault, { fs: quick });
+      const { fs, state } = failingFs(n, fault, { fs: run });
       let text = 'old';
       try {
-        saveCheckpoint({ ...options(run, 3), files: [{ name: 'trainer.json', bytes: 'again' }], fs });
+        saveCheckpoint({ ...options(3, fs), files: [{ name: 'trainer.json', bytes: 'again' }] });
         text = 'new';
       } catch {}
       hit = n > state.calls ? '' : 'x';
-      const found = findCheckpoint(run)!;
+      const found = findCheckpoint('/run', { fs: run })!;
       expect(found.step).toBe(3);
-      const now = readFileSync(join(found.folder, 'trainer.json'), 'utf8');
+      const now = Buffer.from(readSmallFile(`${found.folder}/trainer.json`, 1e6, run)).toString();
       if (text === 'new' || fault !== 'kill') expect(now).toBe(text === 'new' ? 'again' : '{"step":3}');
-      saveCheckpoint(options(run, 5));
-      expect(readdirSync(run).filter((name) => name.startsWith('.'))).toEqual(['.tmp-3-run-b']);
-      expect(findCheckpoint(run, { step: 3 })!.step).toBe(3);
+      saveCheckpoint(options(5, run));
+      expect((run.readdirSync('/run') as string[]).filter((name) => name.startsWith('.'))).toEqual(['.tmp-3-run-b']);
+      expect(findCheckpoint('/run', { step: 3, fs: run })!.step).toBe(3);
     }
   },
 );
 
-test('SIGKILL, for real, at calls spread over a save', () => {
+test('SIGKILL, for real and on a real disk, at calls spread over a save', () => {
+  const base = mkdtempSync(join(tmpdir(), 'qkv-kill-'));
   const calls = callsOfASave();
   const script = join(import.meta.dirname, 'save-and-die.ts');
-  for (let n = 3; n <= calls; n += Math.floor(calls / 5)) {
-    const run = freshRun();
-    const child = spawnSync(process.execPath, ['--import', 'tsx', script, run, String(n)], { encoding: 'utf8' });
+  for (const part of [0.4, 0.6]) {
+    const run = join(base, String(part));
+    prepareRun(realFs, run);
+    const child = spawnSync(process.execPath, ['--import', 'tsx', script, run, String(Math.round(calls * part))], {
+      encoding: 'utf8',
+    });
     expect(child.signal, child.stderr).toBe('SIGKILL');
-    checkRun(run, false);
+    checkRun(realFs, false, run);
   }
+  rmSync(base, { recursive: true });
 });
 
 test('training goes on through failed saves and stops after the third in a row', () => {
   const run = freshRun();
   let broken = true;
-  const { fs: bad } = failingFs(1, 'ENOSPC');
-  bad.openSync = () => {
-    throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+  const openSync = (...args: Parameters<FileSystem['openSync']>) => {
+    if (broken) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+    return run.openSync(...args);
   };
-  const { fs: good } = failingFs(Number.POSITIVE_INFINITY, 'EIO', { fs: quick });
-  const fs = new Proxy(good, { get: (_, name) => Reflect.get(broken ? bad : good, name) });
-  const { files, ...rest } = options(run, 0);
-  const saver = new CheckpointSaver({ ...rest, fs });
+  const { files, ...rest } = options(0, { ...run, openSync });
+  const saver = new CheckpointSaver(rest);
   for (const step of [4, 5]) {
     const failed = saver.save(step, childFiles(step));
     expect(failed).toBeInstanceOf(CheckpointError);
@@ -167,7 +169,7 @@ test('training goes on through failed saves and stops after the third in a row',
   saver.save(8, childFiles(8));
   expect(() => saver.save(9, childFiles(9))).toThrow(expect.objectContaining({ code: 'SAVE_FAILED' }));
   expect(saver.failures).toBe(5);
-  expect(findCheckpoint(run)!.step).toBe(6);
+  expect(findCheckpoint('/run', { fs: run })!.step).toBe(6);
 });
 
 test('a fault of the caller is not dressed up as a full disk, and leaves nothing behind', () => {
@@ -175,10 +177,10 @@ test('a fault of the caller is not dressed up as a full disk, and leaves nothing
   const write = () => {
     throw new TypeError('a bug');
   };
-  expect(() => saveCheckpoint({ ...options(run, 4), files: [{ name: 'model.safetensors', write }] })).toThrow(TypeError);
-  expect(() => saveCheckpoint({ ...options(run, 4), files: [{ name: '../x', bytes: '' }] })).toThrow(
+  expect(() => saveCheckpoint({ ...options(4, run), files: [{ name: 'model.safetensors', write }] })).toThrow(TypeError);
+  expect(() => saveCheckpoint({ ...options(4, run), files: [{ name: '../x', bytes: '' }] })).toThrow(
     expect.objectContaining({ code: 'SHARD_NAME' }),
   );
-  expect(existsSync(join(run, '.tmp-4-run-a'))).toBe(false);
+  expect(run.readdirSync('/run')).not.toContain('.tmp-4-run-a');
   checkRun(run, false);
 });
