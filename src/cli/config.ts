@@ -114,13 +114,8 @@ export const settings = {
   }),
   tied: key(z.boolean().default(true), {
     group: 'model',
-    en: 'Output head shares its weights with the token embedding',
-    zh: '输出头与词嵌入共用权重',
-  }),
-  bias: key(z.boolean().default(true), {
-    group: 'model',
-    en: 'Biases in linear layers and norms; gpt2 only',
-    zh: '线性层与归一化带偏置；仅 gpt2',
+    en: 'Output head shares its weights with the token embedding (gpt2: always)',
+    zh: '输出头与词嵌入共用权重（gpt2 总是如此）',
   }),
   qkNorm: key(z.boolean().default(false), {
     group: 'model',
@@ -182,6 +177,11 @@ export const settings = {
     zh: '允许被拒的行的比例，超过即停止',
     unit: 'fraction',
   }),
+  'data.split': key(z.enum(['auto', 'hash', 'tail']).default('auto'), {
+    group: 'data',
+    en: 'Validation data: whole documents by the hash of their text, or the end of the text; auto takes the end of a single document',
+    zh: '验证数据：按文本哈希取整篇文档（hash），或取文本末尾（tail）；auto 在只有一篇文档时取末尾',
+  }),
   valFraction: key(z.number().min(0).max(0.5).default(0.1), {
     group: 'data',
     en: 'Share of the data kept apart for evaluation',
@@ -201,6 +201,11 @@ export const settings = {
     en: 'Micro-batches whose gradients are averaged into one step',
     zh: '合成一步的微批数，梯度取平均',
     unit: 'batches',
+  }),
+  order: key(z.enum(['random', 'epoch']).default('random'), {
+    group: 'training',
+    en: 'Windows at random places, or each window once an epoch',
+    zh: '随机位置的窗口，或每轮每个窗口各一次',
   }),
   lr: key(positive.default(1e-3), { group: 'training', en: 'Peak learning rate', zh: '学习率峰值' }),
   minLr: key(z.number().min(0).max(1e9).nullable().default(null), {
@@ -256,7 +261,7 @@ export const settings = {
   name: key(
     z
       .string()
-      .regex(/^[\p{L}\p{N}][\p{L}\p{N}._-]{0,99}$/u)
+      .regex(/^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]{0,63}$/u)
       .nullable()
       .default(null),
     {
@@ -516,7 +521,7 @@ export interface Resolved {
 
 /**
  * Puts defaults, presets, the file and the command line together, fills in what is `auto`, and checks that the parts fit.
- * @throws E101 unknown key · E102 not divisible · E103 value not possible · E105 no data (unless `needData` is false) · E106 size and depth together
+ * @throws E101 unknown key · E102 not divisible · E103 value not possible · E105 no data (unless `needData` is false) · E106 size and depth together · E111 not in this architecture
  */
 export function resolve(file: readonly Written[], words: readonly Written[], { needData = true } = {}): Resolved {
   const places = new Map<string, Place>();
@@ -598,5 +603,22 @@ function checkShape(config: TrainConfig, places: Map<string, Place>): void {
       tries,
       at: place('nKvHead', 'nHead'),
     });
+  } // A setting that the architecture does not have is an error when it asks for something else than the architecture does.
+  if (model === 'gpt2') {
+    const fixed = { nKvHead: nHead, dFF: 4 * dModel, tied: true, qkNorm: false, ropeBase: 10000 } as const;
+    for (const [name, value] of Object.entries(fixed)) {
+      if (config[name as SettingKey] !== value) {
+        throw new QkvError(
+          'E111',
+          `${name}=${config[name as SettingKey]} does not apply to model=gpt2, whose ${name} is always ${value}`,
+          {
+            key: name,
+            model,
+            value,
+            at: place(name as SettingKey),
+          },
+        );
+      }
+    }
   }
 }

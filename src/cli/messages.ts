@@ -6,7 +6,7 @@
  */
 import { relative } from 'node:path';
 import type { Place } from './config.ts';
-import { bytes, count, type Lang, loss, short } from './format.ts';
+import { bytes, count, type Lang, short } from './format.ts';
 
 /** A message before layout. `where` stands at the right of the first line; `more` are the lines below it. */
 export interface Text {
@@ -82,6 +82,21 @@ const reasonEn: Record<string, string> = {
 };
 const reasonZh: Record<string, string> = { full: '磁盘已满', 'read-only': '只读', permission: '没有权限' };
 
+const sysEn: Record<string, string> = {
+  ENOSPC: 'the disk is full',
+  EROFS: 'it is read-only',
+  EACCES: 'no permission',
+  EPERM: 'no permission',
+  ENOTDIR: 'a file is in the way',
+};
+const sysZh: Record<string, string> = {
+  ENOSPC: '磁盘已满',
+  EROFS: '只读',
+  EACCES: '没有权限',
+  EPERM: '没有权限',
+  ENOTDIR: '被一个文件挡住',
+};
+
 /** The values that each code is made of. */
 export interface Values {
   E100: { verb: string; nearest?: string };
@@ -101,8 +116,10 @@ export interface Values {
   E108: { verb: string; word: string; usage: string };
   E109: { what: string };
   E110: { word: string; usage: string };
+  E111: { key: string; model: string; value: unknown; at?: Place };
   E120: { needed: number; available: number; largest: string; largestBytes: number; ways: { setting: string; bytes: number }[] };
-  E121: { needed: number; free: number; checkpoints: number; folder: string };
+  E121: { bytes: number; availableBytes: number; liveBytes: number; limitBytes: number };
+  E122: { needed: number; free: number; checkpoints: number; folder: string };
   E130: { path: string };
   E131: { path: string; line: number; field: string; fields: string[] };
   E132: { path: string; line: number; byte: number; guess: string };
@@ -122,21 +139,26 @@ export interface Values {
   E139: { path: string; operation: 'read' | 'write'; reason: string };
   E140: {
     step: number;
-    loss: number;
-    before?: number;
-    gradNorm?: number;
-    tensor?: string;
-    run: string;
+    what: 'loss' | 'gradNorm';
+    /** `NaN`, `Infinity`: JSON has no such numbers. */
+    value: string;
+    where?: string;
+    previousStep?: number;
+    previousLoss?: number;
+    /** Added by the verb: the run's name, its newest good checkpoint, the learning rate. */
+    run?: string;
     lastGood?: string;
     lr?: number;
   };
-  E150: { name: string; runs: string[]; nearest?: string; folder: string };
-  E151: { name: string; step?: number; free: string };
+  E150: { name: string; names: string[]; near?: string; root: string };
+  E151: { name: string; folder: string; free: string };
   E152: { name: string };
-  E153: { path: string };
-  E154: { template: string; templates: string[]; nearest?: string };
-  E155: { name: string; step: string; steps: number[] };
-  E156: { name: string; pid?: number };
+  E153: { folder: string; reason: string };
+  E154: { folder: string; pid?: number; host?: string; since?: string };
+  E155: { name: string; step?: string; steps: number[] };
+  E156: { path: string };
+  E157: { template: string; templates: string[]; nearest?: string };
+  E158: { path: string };
   E160: { tokens: number; contextLength: number };
   E161: { verb: string };
   E162: { char: string; position: number; vocabSize: number };
@@ -317,6 +339,21 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
       ),
     zh: (v) => text(`多了一个词：${v.word}`, `用法：${v.usage}`, '带空格的文本要加引号；-- 之后的词都当作文本'),
   },
+  E111: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `${v.key} does not apply to model=${v.model}`,
+        placeEn(v.at),
+        `There it is always ${v.value}. Leave ${v.key} out, or take ${opt('model=llama')}`,
+      ),
+    zh: (v) =>
+      text(
+        `${v.key} 不适用于 model=${v.model}`,
+        placeZh(v.at),
+        `该结构里它总是 ${v.value}。去掉 ${v.key}，或用 ${opt('model=llama')}`,
+      ),
+  },
   E120: {
     exit: 4,
     en: (v) =>
@@ -339,6 +376,19 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
       ),
   },
   E121: {
+    exit: 4,
+    en: (v) =>
+      text(
+        `out of memory: ${bytes(v.bytes)} asked for, ${bytes(v.availableBytes)} available`,
+        `${bytes(v.liveBytes)} in use, limit ${bytes(v.limitBytes)}. What a run needs: ${cmd('qkv estimate')}. Smaller: ${opt('batch=4')} or ${opt('contextLength=64')}`,
+      ),
+    zh: (v) =>
+      text(
+        `内存不足：需要 ${bytes(v.bytes)}，可用 ${bytes(v.availableBytes)}`,
+        `已用 ${bytes(v.liveBytes)}，上限 ${bytes(v.limitBytes)}。一次训练要多少：${cmd('qkv estimate')}。改小：${opt('batch=4')} 或 ${opt('contextLength=64')}`,
+      ),
+  },
+  E122: {
     exit: 4,
     en: (v) =>
       text(
@@ -440,15 +490,15 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
     exit: 2,
     en: (v) =>
       text(
-        `the ${v.split === 'val' ? 'validation' : 'training'} data has ${count(v.tokens, 'en')} tokens; a context of ${count(v.contextLength, 'en')} needs ${count(v.contextLength + 1, 'en')}`,
+        `the ${v.split.startsWith('val') ? 'validation' : 'training'} data has ${count(v.tokens, 'en')} tokens; a context of ${count(v.contextLength, 'en')} needs ${count(v.contextLength + 1, 'en')}`,
         (v.largest > 0 ? `At most ${opt(`contextLength=${v.largest}`)}, or more text` : 'Add text') +
-          (v.split === 'val' ? `, or ${opt('valFraction=0.2')}` : ''),
+          (v.split.startsWith('val') ? `, or ${opt('valFraction=0.2')}` : ''),
       ),
     zh: (v) =>
       text(
-        `${v.split === 'val' ? '验证' : '训练'}数据只有 ${count(v.tokens, 'zh')} 个词元；上下文 ${count(v.contextLength, 'zh')} 需要 ${count(v.contextLength + 1, 'zh')} 个`,
+        `${v.split.startsWith('val') ? '验证' : '训练'}数据只有 ${count(v.tokens, 'zh')} 个词元；上下文 ${count(v.contextLength, 'zh')} 需要 ${count(v.contextLength + 1, 'zh')} 个`,
         (v.largest > 0 ? `最多 ${opt(`contextLength=${v.largest}`)}，或增加文本` : '请增加文本') +
-          (v.split === 'val' ? `，或 ${opt('valFraction=0.2')}` : ''),
+          (v.split.startsWith('val') ? `，或 ${opt('valFraction=0.2')}` : ''),
       ),
   },
   E136: {
@@ -502,66 +552,105 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
     exit: 70,
     en: (v) =>
       text(
-        `step ${count(v.step, 'en')}: ${Number.isFinite(v.loss) ? 'the gradient norm' : 'loss'} became ${loss(Number.isFinite(v.loss) ? (v.gradNorm ?? Number.NaN) : v.loss)}` +
-          `${v.before === undefined ? '' : ` (${v.before.toPrecision(3)} at step ${count(v.step - 1, 'en')})`}, no update made`,
-        { where: here(v.run) },
-        v.tensor && `First non-finite: ${v.tensor}`,
-        (v.lastGood ? `Last good: ${here(v.lastGood)}. ` : 'No checkpoint yet. ') +
-          `Try: ${cmd(`qkv train ${shellWord(here(v.lastGood ? v.run : `${v.run}/config.json`))}${v.lastGood ? ' --resume' : ''} lr=${short((v.lr ?? 1e-3) / 3)} clip=1`)}`,
+        `step ${count(v.step, 'en')}: ${v.what === 'loss' ? 'loss' : 'the gradient norm'} became ${v.value}` +
+          `${v.previousLoss === undefined ? '' : ` (the loss was ${v.previousLoss.toPrecision(3)} at step ${count(v.previousStep!, 'en')})`}, no update made`,
+        { where: v.run && `runs/${v.run}` },
+        v.where && `First non-finite: ${v.where}`,
+        (v.lastGood ? `Last good: ${here(v.lastGood)}. ` : 'There is no checkpoint yet. ') + `Try: ${cmd(retry(v))}`,
       ),
     zh: (v) =>
       text(
-        `第 ${count(v.step, 'zh')} 步：${Number.isFinite(v.loss) ? '梯度范数' : '损失'}变成 ${loss(Number.isFinite(v.loss) ? (v.gradNorm ?? Number.NaN) : v.loss)}` +
-          `${v.before === undefined ? '' : `（第 ${count(v.step - 1, 'zh')} 步还是 ${v.before.toPrecision(3)}）`}，本步没有更新`,
-        { where: here(v.run) },
-        v.tensor && `第一个非有限值：${v.tensor}`,
-        (v.lastGood ? `最后完好：${here(v.lastGood)}。` : '还没有检查点。') +
-          `可试：${cmd(`qkv train ${shellWord(here(v.lastGood ? v.run : `${v.run}/config.json`))}${v.lastGood ? ' --resume' : ''} lr=${short((v.lr ?? 1e-3) / 3)} clip=1`)}`,
+        `第 ${count(v.step, 'zh')} 步：${v.what === 'loss' ? '损失' : '梯度范数'}变成 ${v.value}` +
+          `${v.previousLoss === undefined ? '' : `（第 ${count(v.previousStep!, 'zh')} 步的损失还是 ${v.previousLoss.toPrecision(3)}）`}，本步没有更新`,
+        { where: v.run && `runs/${v.run}` },
+        v.where && `第一个非有限值：${v.where}`,
+        (v.lastGood ? `最后完好：${here(v.lastGood)}。` : '还没有检查点。') + `可试：${cmd(retry(v))}`,
       ),
   },
   E150: {
     exit: 3,
     en: (v) =>
       text(
-        `no run called "${v.name}".${v.runs.length ? ` Runs here: ${some(v.runs, ', ')}` : ` There are no runs in ${here(v.folder)}`}`,
-        { where: v.nearest ? `did you mean ${v.nearest}?` : undefined },
-        v.runs.length ? '' : `Make one: ${cmd('qkv train data=book.txt')}`,
+        `no run called "${v.name}".${v.names.length ? ` Runs here: ${some(v.names, ', ')}` : ` There are no runs in ${here(v.root)}`}`,
+        { where: v.near ? `did you mean ${v.near}?` : undefined },
+        v.names.length ? '' : `Make one: ${cmd('qkv train data=book.txt')}`,
       ),
     zh: (v) =>
       text(
-        `没有名为 “${v.name}” 的运行。${v.runs.length ? `这里有：${some(v.runs, '、')}` : `${here(v.folder)} 里没有运行`}`,
-        { where: v.nearest ? `是不是 ${v.nearest}？` : undefined },
-        v.runs.length ? '' : `训练一个：${cmd('qkv train data=book.txt')}`,
+        `没有名为 “${v.name}” 的运行。${v.names.length ? `这里有：${some(v.names, '、')}` : `${here(v.root)} 里没有运行`}`,
+        { where: v.near ? `是不是 ${v.near}？` : undefined },
+        v.names.length ? '' : `训练一个：${cmd('qkv train data=book.txt')}`,
       ),
   },
   E151: {
     exit: 2,
     en: (v) =>
       text(
-        `a run called "${v.name}" exists${v.step === undefined ? '' : ` (at step ${count(v.step, 'en')})`}`,
+        `a run called "${v.name}" exists`,
+        { where: here(v.folder) },
         `Go on with it: ${cmd(`qkv train ${shellWord(v.name)} --resume`)}   or another name: ${opt(`name=${v.free}`)}`,
       ),
     zh: (v) =>
       text(
-        `名为 “${v.name}” 的运行已存在${v.step === undefined ? '' : `（第 ${count(v.step, 'zh')} 步）`}`,
+        `名为 “${v.name}” 的运行已存在`,
+        { where: here(v.folder) },
         `接着训练：${cmd(`qkv train ${shellWord(v.name)} --resume`)}   或换个名字：${opt(`name=${v.free}`)}`,
       ),
   },
   E152: {
-    exit: 3,
+    exit: 2,
     en: (v) =>
       text(
-        `run "${v.name}" has no checkpoint yet`,
-        `Begin it again: ${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)}`)}`,
+        `"${v.name}" cannot be the name of a run`,
+        'Letters and digits of any script, - _ and . ; at most 64, a letter or digit first',
       ),
-    zh: (v) => text(`运行 “${v.name}” 还没有检查点`, `重新开始：${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)}`)}`),
+    zh: (v) => text(`“${v.name}” 不能作运行的名字`, '可用任何文字的字母和数字、- _ 和 . ；至多 64 个，以字母或数字开头'),
   },
   E153: {
+    exit: 4,
+    en: (v) =>
+      text(
+        `cannot make the folder ${here(v.folder)}: ${sysEn[v.reason] ?? v.reason}`,
+        'Free space, change the mode of the folder above it, or work in another one',
+      ),
+    zh: (v) =>
+      text(`建不了文件夹 ${here(v.folder)}：${sysZh[v.reason] ?? v.reason}`, '腾出空间、改上级文件夹的权限，或换一个文件夹'),
+  },
+  E154: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `another process trains this run now${v.pid ? ` (${v.pid} on ${v.host})` : ''}`,
+        { where: here(v.folder) },
+        'Stop it first with Ctrl-C in its terminal; it saves before it ends',
+      ),
+    zh: (v) =>
+      text(
+        `另一个进程正在训练此运行${v.pid ? `（${v.host} 上的 ${v.pid}）` : ''}`,
+        { where: here(v.folder) },
+        '先在它的终端按 Ctrl-C 停止；它会先保存',
+      ),
+  },
+  E155: {
+    exit: 3,
+    en: (v) =>
+      v.steps.length === 0
+        ? text(
+            `run "${v.name}" has no checkpoint`,
+            `Begin it again: ${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)}`)}`,
+          )
+        : text(`run "${v.name}" has no checkpoint ${v.step}`, `It has: ${v.steps.join(', ')}`),
+    zh: (v) =>
+      v.steps.length === 0
+        ? text(`运行 “${v.name}” 没有检查点`, `重新开始：${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)}`)}`)
+        : text(`运行 “${v.name}” 没有检查点 ${v.step}`, `有：${v.steps.join('、')}`),
+  },
+  E156: {
     exit: 2,
     en: (v) => text(`${here(v.path)} exists and is not empty`, 'Take another name; nothing was changed'),
     zh: (v) => text(`${here(v.path)} 已存在且不为空`, '换个名字；没有改动任何东西'),
   },
-  E154: {
+  E157: {
     exit: 2,
     en: (v) =>
       text(
@@ -571,23 +660,15 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
     zh: (v) =>
       text(`没有模板 “${v.template}”`, `${v.nearest ? `你是不是想写 ${v.nearest}？  ` : ''}模板：${v.templates.join('、')}`),
   },
-  E155: {
-    exit: 3,
-    en: (v) =>
-      text(
-        `run "${v.name}" has no checkpoint of step ${v.step}`,
-        v.steps.length ? `It has: ${v.steps.join(', ')}` : 'It has none',
-      ),
-    zh: (v) => text(`运行 “${v.name}” 没有第 ${v.step} 步的检查点`, v.steps.length ? `有：${v.steps.join('、')}` : '一个也没有'),
-  },
-  E156: {
+  E158: {
     exit: 2,
     en: (v) =>
       text(
-        `run "${v.name}" is training now${v.pid ? ` (process ${v.pid})` : ''}`,
-        `Stop it first with Ctrl-C or: kill ${v.pid ?? 'PID'}`,
+        `the file ${here(v.path)} exists; nothing was changed`,
+        `Another name: ${opt('--out NAME.json')}   or write over it: ${opt('--force')}`,
       ),
-    zh: (v) => text(`运行 “${v.name}” 正在训练${v.pid ? `（进程 ${v.pid}）` : ''}`, `先停止它：Ctrl-C 或 kill ${v.pid ?? 'PID'}`),
+    zh: (v) =>
+      text(`文件 ${here(v.path)} 已存在；没有改动任何东西`, `换个名字：${opt('--out NAME.json')}   或覆盖：${opt('--force')}`),
   },
   E160: {
     exit: 2,
@@ -777,5 +858,12 @@ const tallyOr = (rejected: Record<string, number>, lang: Lang) => {
   const said = tally(rejected, lang === 'zh' ? kindsZh : kindsEn, lang);
   return said ? (lang === 'zh' ? `；被拒：${said}` : `; refused: ${said}`) : '';
 };
+
+/** What to type after a loss that is no number: a third of the learning rate, and clipping. */
+const retry = (v: Values['E140']) =>
+  `qkv train ${shellWord(v.lastGood ? (v.run ?? 'RUN') : v.run ? `runs/${v.run}/config.json` : '')}${v.lastGood ? ' --resume' : ''} lr=${short((v.lr ?? 1e-3) / 3)} clip=1`.replace(
+    '  ',
+    ' ',
+  );
 
 export const isCode = (code: string): code is Code => Object.hasOwn(messages, code);
