@@ -23,10 +23,10 @@ const MAGIC = 'qkvtoken';
 const VERSION = 1;
 const HEADER_BYTES = 128;
 const WRITE_BYTES = 1 << 20;
-/** Ids in a page of the reader's cache. */
-const PAGE_TOKENS = 1 << 15;
-/** Pages kept: 128 × 32 Ki ids of 2 bytes are 8 MiB. */
-const CACHED_PAGES = 128;
+/** Ids in a page of the reader's cache: small, because shuffled windows of a large file hit another page each time. */
+const PAGE_TOKENS = 1 << 12;
+/** Pages kept: 1,024 × 4 Ki ids of 2 bytes are 8 MiB. */
+const CACHED_PAGES = 1024;
 /** Ids in one shard file: 64 MiB of uint16. */
 export const SHARD_TOKENS = 1 << 25;
 
@@ -265,8 +265,8 @@ class ShardStream implements TokenStream {
   readonly length: number;
   readonly documents: number;
   readonly #shards: OpenShard[];
-  readonly #pages = new Map<string, Uint16Array | Uint32Array>(); // in order of last use
-  #lastKey = '';
+  readonly #pages = new Map<number, Uint16Array | Uint32Array>(); // in order of last use
+  #lastKey = -1;
   #lastPage: Uint16Array | Uint32Array = new Uint16Array(0);
 
   constructor(
@@ -323,11 +323,11 @@ class ShardStream implements TokenStream {
       shard.fd = -1;
     }
     this.#pages.clear();
-    this.#lastKey = '';
+    this.#lastKey = -1;
   }
 
   #page(s: number, page: number): Uint16Array | Uint32Array {
-    const key = `${s}:${page}`;
+    const key = s * 2 ** 32 + page;
     if (key === this.#lastKey) return this.#lastPage;
     let ids = this.#pages.get(key);
     if (ids) this.#pages.delete(key);
