@@ -1,6 +1,6 @@
 // Compiles native/src into native/build/qkv.node: each kernel file once per instruction set, the rest once. No tool but a C++20 compiler is needed.
-//   node build.mjs [--asan | --tsan | --target=aarch64] [--selftest] [--jobs=2] [--verbose]
-// Variants go to build-<variant> folders inside native/build. Without a compiler it says what to install and exits 0: the reference backend still works.
+//   node build.mjs [--asan | --tsan | --target=aarch64] [--selftest] [--jobs=2] [--verbose] [--isa=avx2,sse2] [--kernels=gemm,matvec] [--out=name]
+// Variants go to folders of their own inside native/build; --isa and --kernels build a part, for work on one kernel (QKV_NATIVE then names the addon). Without a compiler it says what to install and exits 0: the reference backend still works.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,8 @@ const option = (name, fallback) => [...flags].find((f) => f.startsWith(`--${name
 
 const target = option('target', { x64: 'x86_64', arm64: 'aarch64' }[process.arch] ?? process.arch);
 const cross = target !== ({ x64: 'x86_64', arm64: 'aarch64' }[process.arch] ?? process.arch);
-const variant = flags.has('--asan') ? 'asan' : flags.has('--tsan') ? 'tsan' : cross ? target : '';
+const sanitizer = flags.has('--asan') ? 'asan' : flags.has('--tsan') ? 'tsan' : '';
+const variant = option('out', sanitizer || (cross ? target : ''));
 const outDir = join(here, 'build', variant);
 const objDir = join(outDir, 'obj');
 
@@ -128,8 +129,10 @@ const add = (source, object, extra) =>
   jobs.push({ source, object: join(objDir, object), args: [...common, ...extra, '-I', src] });
 for (const file of cpp(src))
   if (!(selftest && basename(file) === 'addon.cpp')) add(file, `${basename(file, '.cpp')}.o`, ['-isystem', include]);
-for (const [isa, isaFlags] of Object.entries(isas))
-  for (const file of cpp(join(src, 'kernels')))
+const wanted = option('isa', Object.keys(isas).join()).split(',');
+const only = option('kernels')?.split(',').concat('table', 'peak');
+for (const [isa, isaFlags] of Object.entries(isas).filter(([isa]) => wanted.includes(isa)))
+  for (const file of cpp(join(src, 'kernels')).filter((f) => only?.includes(basename(f, '.cpp')) ?? true))
     add(file, `${basename(file, '.cpp')}.${isa}.o`, [...isaFlags, `-DQKV_ISA=${isa}`]);
 if (selftest) for (const file of cpp(join(here, 'selftest'))) add(file, `selftest-${basename(file, '.cpp')}.o`, []);
 
@@ -186,5 +189,5 @@ if (!(existsSync(product) && existsSync(linkStamp) && readFileSync(linkStamp, 'u
   writeFileSync(linkStamp, linkKey);
 }
 console.log(
-  `native: ${relative(join(here, '..'), product)} for ${Object.keys(isas).join(', ')} (${compiled} of ${queue.length} objects compiled, ${((Date.now() - started) / 1000).toFixed(1)} s)`,
+  `native: ${relative(join(here, '..'), product)} for ${wanted.join(', ')} (${compiled} of ${queue.length} objects compiled, ${((Date.now() - started) / 1000).toFixed(1)} s)`,
 );

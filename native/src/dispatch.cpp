@@ -12,7 +12,8 @@ namespace qkv {
 #define QKV_ISAS(X) X(generic)
 #endif
 
-#define QKV_DECLARE(isa) namespace isa { extern const KernelTable table; }
+// Weak: a build may leave an instruction set out.
+#define QKV_DECLARE(isa) namespace isa { __attribute__((weak)) extern const KernelTable table; }
 QKV_ISAS(QKV_DECLARE)
 
 namespace {
@@ -32,7 +33,7 @@ bool has(const char* isa) {
 
 const KernelTable* chooseKernels(const char* asked) {
 #define QKV_TRY(name)                                                                                     \
-  if ((asked == nullptr || asked[0] == 0 || std::strcmp(asked, #name) == 0) && has(#name)) return &name::table;
+  if ((asked == nullptr || asked[0] == 0 || std::strcmp(asked, #name) == 0) && &name::table != nullptr && has(#name)) return &name::table;
   QKV_ISAS(QKV_TRY)
   return nullptr;
 }

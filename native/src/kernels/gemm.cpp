@@ -1,41 +1,340 @@
-// y = a·b (+ bias) (+ y): plain loops.
-#include "kernel.h"
+// Y = A·B (+ bias) (+ Y), packed (Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication").
+//
+// The innermost work is a register tile: kRows × kColumns sums that stay in registers while k runs over at most kDepth terms. A is packed in panels of kRows rows,
+// B in panels of kColumns columns (pack.h). A panel of B stays in the first-level cache while a block of A's panels, which stays in the second, passes by.
+// Every element of Y is summed in one chain over k within a block of kDepth, and the blocks are added in order: the bits do not depend on how the
+// work is cut or on the number of threads.
+#include "gemm.h"
+
+#include <algorithm>
+#include <array>
+
+#include "pack.h"
 #include "simd.h"
 
 namespace qkv::QKV_ISA {
 namespace {
-float at(const View& v, int64_t i) {
-  if (v.dtype == DType::bf16) return bf16ToF32(v.as<uint16_t>()[i]);
-  return v.f()[i];
+
+// kRows·kVectors sums, kVectors of B and one of A must fit the registers.
+#if defined(__AVX512F__)
+constexpr int kRows = 14, kVectors = 2, kDepth = 384, kBlockRows = 112;
+#elif defined(__AVX2__)
+constexpr int kRows = 6, kVectors = 2, kDepth = 384, kBlockRows = 144;
+#elif defined(__aarch64__)
+constexpr int kRows = 8, kVectors = 3, kDepth = 384, kBlockRows = 128;
+#else
+constexpr int kRows = 4, kVectors = 2, kDepth = 384, kBlockRows = 128;
+#endif
+constexpr int kColumns = kVectors * W;
+constexpr int64_t kPackedA = int64_t{1} << 20, kPackedB = int64_t{3} << 19;  // words of A and of B that are packed at a time: they share the last-level cache
+constexpr int64_t kFewColumns = 6 * kColumns;                               // so few columns do not pay for packing A
+#if defined(__AVX512BF16__)
+constexpr Packing kBf16Packing = Packing::pairs;
+#else
+constexpr Packing kBf16Packing = Packing::rounded;
+#endif
+
+/// What a register tile does when its sums are done.
+struct Finish {
+  float* y;
+  int64_t ldy;
+  int columns;        // that exist
+  const float* bias;  // or null
+  bool add;           // to what y holds
+};
+
+template <int MR, int NV> [[gnu::always_inline]] inline void finish(Vec (&sum)[MR][NV], const Finish& f) {
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++) {
+    float* const y = f.y + i * f.ldy;
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) {
+      const int n = f.columns - j * W;
+      Vec v = sum[i][j];
+      if (n >= W) {
+        if (f.add) v += load(y + j * W);
+        if (f.bias) v += load(f.bias + j * W);
+        store(y + j * W, v);
+      } else if (n > 0) {
+        if (f.add) v += loadPart(y + j * W, n);
+        if (f.bias) v += loadPart(f.bias + j * W, n);
+        storePart(y + j * W, v, n);
+      }
+    }
+  }
 }
+
+/// MR rows, NV vectors of columns, K terms. A packed, or in place with its rows `lda` apart and k contiguous.
+template <int MR, int NV, bool packed> void tile(int64_t K, const float* a, int64_t lda, const float* b, const Finish& f) {
+  const int64_t acrossRows = packed ? 1 : lda, alongK = packed ? kRows : 1;
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++) __builtin_prefetch(f.y + i * f.ldy, 1, 3);
+  Vec sum[MR][NV] = {};
+#pragma GCC unroll 1
+  for (int64_t k = 0; k < K; k++) {
+    Vec row[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) row[j] = load(b + j * W);
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+      const Vec x = set1(a[i * acrossRows]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; j++) sum[i][j] += x * row[j];
+    }
+    a += alongK;
+    b += NV * W;
+  }
+  finish(sum, f);
+}
+
+#if defined(__AVX512BF16__)
+/// The same on pairs: each term is two products.
+template <int MR, int NV> void tilePairs(int64_t K, const float* a, int64_t, const float* b, const Finish& f) {
+  Vec sum[MR][NV] = {};
+#pragma GCC unroll 1
+  for (int64_t k = 0; k < K; k += 2) {
+    Vec row[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) row[j] = load(b + j * W);
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+      const Vec x = set1(a[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; j++) sum[i][j] = _mm512_dpbf16_ps(sum[i][j], reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(row[j]));
+    }
+    a += kRows;
+    b += NV * W;
+  }
+  finish(sum, f);
+}
+#endif
+
+using Tile = void (*)(int64_t K, const float* a, int64_t lda, const float* b, const Finish& f);
+/// tiles[rows − 1][vectors − 1]
+using Tiles = std::array<std::array<Tile, kVectors>, kRows>;
+template <int MR, bool packed, int... J> constexpr std::array<Tile, kVectors> tileRow(std::integer_sequence<int, J...>) { return {tile<MR, J + 1, packed>...}; }
+template <bool packed, int... I> constexpr Tiles tileTable(std::integer_sequence<int, I...>) {
+  return {tileRow<I + 1, packed>(std::make_integer_sequence<int, kVectors>())...};
+}
+constexpr Tiles packedTiles = tileTable<true>(std::make_integer_sequence<int, kRows>());
+constexpr Tiles inPlaceTiles = tileTable<false>(std::make_integer_sequence<int, kRows>());
+#if defined(__AVX512BF16__)
+template <int MR, int... J> constexpr std::array<Tile, kVectors> pairRow(std::integer_sequence<int, J...>) { return {tilePairs<MR, J + 1>...}; }
+template <int... I> constexpr Tiles pairTable(std::integer_sequence<int, I...>) { return {pairRow<I + 1>(std::make_integer_sequence<int, kVectors>())...}; }
+constexpr Tiles pairTiles = pairTable(std::make_integer_sequence<int, kRows>());
+#endif
+
+constexpr int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
+
+/// A product and the choices made for it.
+struct Plan {
+  Product p;
+  Packing packing;
+  bool aInPlace;
+  int64_t depth;  // terms a block; K in equal blocks
+  const Tiles* tiles;
+
+  explicit Plan(const Product& product) : p(product), packing(p.bf16 ? kBf16Packing : Packing::f32) {
+    aInPlace = packing == Packing::f32 && p.a.dtype == DType::f32 && p.a.columnStride == 1 && p.N <= kFewColumns;
+    const int64_t blocks = std::max<int64_t>(1, ceilDiv(p.K, packing == Packing::pairs ? 2 * kDepth : kDepth));
+    depth = roundUp(ceilDiv(p.K, blocks), 16);
+    tiles = aInPlace ? &inPlaceTiles : &packedTiles;
+#if defined(__AVX512BF16__)
+    if (packing == Packing::pairs) tiles = &pairTiles;
+#endif
+  }
+  int64_t blocks() const { return ceilDiv(p.K, depth); }
+  int64_t begin(int64_t block) const { return block * depth; }
+  int64_t terms(int64_t block) const { return std::min(depth, p.K - block * depth); }
+  int64_t panelA() const { return panelWords<kRows>(depth, packing); }
+  int64_t panelB() const { return panelWords<kColumns>(depth, packing); }
+
+  template <int P> void pack(const Matrix& m, int64_t at, int64_t size, int64_t across, int64_t along, int64_t k, int64_t terms, float* to) const {
+    withStorage(m.dtype, m.data, [&](const auto* data) {
+      const auto* from = data + at * across + k * along;
+      const int width = static_cast<int>(std::min<int64_t>(P, size - at));
+      if (packing == Packing::f32) packPanel<P, Packing::f32>(from, across, along, width, size - at, terms, to);
+      else packPanel<P, kBf16Packing>(from, across, along, width, size - at, terms, to);
+    });
+  }
+  /// The panel of A that starts at row i, or of B that starts at column j, for one block of terms.
+  void packA(int64_t i, int64_t block, float* to) const { pack<kRows>(p.a, i, p.M, p.a.rowStride, p.a.columnStride, begin(block), terms(block), to); }
+  void packB(int64_t j, int64_t block, float* to) const {
+    const int64_t columns = p.N - j;
+    // A last panel that is half empty is packed half as wide.
+    if (kVectors == 2 && columns <= W) pack<W>(p.b, j, p.N, p.b.columnStride, p.b.rowStride, begin(block), terms(block), to);
+    else pack<kColumns>(p.b, j, p.N, p.b.columnStride, p.b.rowStride, begin(block), terms(block), to);
+  }
+  /// Rows i … iEnd times one panel of B. `a`: the packed panel of row i.
+  void multiply(int64_t i, int64_t iEnd, int64_t j, int64_t block, const float* a, const float* b) const {
+    const int columns = static_cast<int>(std::min<int64_t>(kColumns, p.N - j));
+    const int vectors = kVectors == 2 ? (columns <= W ? 1 : 2) : kVectors;
+    const int64_t K = terms(block);
+    Finish f{p.y + i * p.ldy + j, p.ldy, columns, p.bias && block == 0 ? p.bias + j : nullptr, p.accumulate || block > 0};
+    const float* inPlace = static_cast<const float*>(p.a.data) + i * p.a.rowStride + begin(block);
+    for (; i < iEnd; i += kRows) {
+      const int64_t rows = std::min<int64_t>(kRows, iEnd - i);
+      (*tiles)[static_cast<size_t>(rows - 1)][static_cast<size_t>(vectors - 1)](K, aInPlace ? inPlace : a, p.a.rowStride, b, f);
+      a += panelA();
+      inPlace += kRows * p.a.rowStride;
+      f.y += kRows * p.ldy;
+    }
+  }
+};
+
+/// Few rows: A is packed whole; then each thread takes a group of B's panels and packs one after the other into its first-level cache, where all of A meets it.
+/// B, the large one, is read from memory exactly once.
+void fewRows(const Plan& plan, int thread) {
+  const Product& p = plan.p;
+  const int64_t panels = ceilDiv(p.M, kRows), blocks = plan.blocks(), groups = ceilDiv(p.N, kColumns);
+  const int64_t wordsA = plan.aInPlace ? 0 : panels * blocks * plan.panelA();
+  float* const a = thread < 0 ? sharedScratch(2, wordsA) : scratch(thread, 2, wordsA);
+  if (!plan.aInPlace) {
+    const auto packA = [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; t++) plan.packA(t % panels * kRows, t / panels, a + t * plan.panelA());
+    };
+    if (thread < 0) parallelFor(panels * blocks, std::max<int64_t>(1, 16384 / plan.panelA()), packA);
+    else packA(0, panels * blocks, thread);
+  }
+  const auto multiply = [&](int64_t begin, int64_t end, int t) {
+    float* const b = scratch(t, 3, plan.panelB());
+    for (int64_t block = 0; block < blocks; block++)
+      for (int64_t group = begin; group < end; group++) {
+        plan.packB(group * kColumns, block, b);
+        plan.multiply(0, p.M, group * kColumns, block, a + block * panels * plan.panelA(), b);
+      }
+  };
+  const int64_t perTask = std::clamp<int64_t>(groups / (threadCount() * 4), 1, 32);
+  if (thread < 0) parallelFor(groups, perTask, multiply);
+  else
+    for (int64_t group = 0; group < groups; group += 16) multiply(group, std::min(groups, group + 16), thread);
+}
+
+/// Many rows: A and B are packed piece by piece into shared memory, all threads together; then they take blocks of Y.
+void manyRows(const Plan& plan) {
+  const Product& p = plan.p;
+  const int64_t panelsA = ceilDiv(p.M, kRows), panelsB = ceilDiv(p.N, kColumns), blocks = plan.blocks();
+  const int64_t pieceB = std::min<int64_t>(panelsB, std::max<int64_t>(1, kPackedB / plan.panelB()));       // panels of B at a time
+  const int64_t deep = std::clamp<int64_t>(kPackedB / (pieceB * plan.panelB()), 1, blocks);                 // blocks of terms at a time
+  const int64_t pieceA = plan.aInPlace ? panelsA : std::min<int64_t>(panelsA, std::max<int64_t>(1, kPackedA / (deep * plan.panelA())));
+  float* const a = sharedScratch(2, plan.aInPlace ? 0 : pieceA * deep * plan.panelA());
+  float* const b = sharedScratch(3, pieceB * deep * plan.panelB());
+
+  for (int64_t jp = 0; jp < panelsB; jp += pieceB) {
+    const int64_t nB = std::min(pieceB, panelsB - jp);
+    for (int64_t block = 0; block < blocks; block += deep) {
+      const int64_t nDeep = std::min(deep, blocks - block);
+      for (int64_t ip = 0; ip < panelsA; ip += pieceA) {
+        const int64_t nA = std::min(pieceA, panelsA - ip);
+        const int64_t packB = ip == 0 ? nB * nDeep : 0, packA = plan.aInPlace ? 0 : nA * nDeep;
+        parallelFor(packB + packA, 4, [&](int64_t begin, int64_t end, int) {
+          for (int64_t t = begin; t < end; t++)
+            if (t < packB) plan.packB((jp + t % nB) * kColumns, block + t / nB, b + t * plan.panelB());
+            else plan.packA((ip + (t - packB) % nA) * kRows, block + (t - packB) / nA, a + (t - packB) * plan.panelA());
+        });
+        // Tasks of equal size, several a thread: rows by about kBlockRows, columns so that there are enough.
+        const int64_t rowTasks = ceilDiv(nA * kRows, kBlockRows), perRowTask = ceilDiv(nA, rowTasks);
+        const int64_t columnTasks = std::clamp<int64_t>(ceilDiv(8 * threadCount(), rowTasks), 1, ceilDiv(nB, 8)), perColumnTask = ceilDiv(nB, columnTasks);
+        parallelFor(rowTasks * columnTasks, 1, [&](int64_t begin, int64_t end, int) {
+          for (int64_t task = begin; task < end; task++) {
+            const int64_t i0 = task / columnTasks * perRowTask, i1 = std::min(nA, i0 + perRowTask);
+            const int64_t j0 = task % columnTasks * perColumnTask, j1 = std::min(nB, j0 + perColumnTask);
+            for (int64_t d = 0; d < nDeep; d++)
+              for (int64_t j = j0; j < j1; j++)
+                if (i0 < i1)
+                  plan.multiply((ip + i0) * kRows, std::min(p.M, (ip + i1) * kRows), (jp + j) * kColumns, block + d, a + (d * nA + i0) * plan.panelA(),
+                                b + (d * nB + j) * plan.panelB());
+          }
+        });
+      }
+    }
+  }
+}
+
+/// K = 0: the empty sum.
+void emptySum(const Product& p) {
+  for (int64_t i = 0; i < p.M; i++)
+    for (int64_t j = 0; j < p.N; j++) {
+      float& y = p.y[i * p.ldy + j];
+      y = (p.accumulate ? y : 0.f) + (p.bias ? p.bias[j] : 0.f);
+    }
+}
+
+constexpr int64_t kFewRows = 2 * kBlockRows;  // A's packed block of terms fits the second-level cache
+constexpr double kSmallProduct = 3e5;         // multiplications that one thread does sooner than it wakes another
+
 }  // namespace
+
+void gemmSerial(const Product& p, int thread) {
+  if (p.M <= 0 || p.N <= 0) return;
+  if (p.K <= 0) return emptySum(p);
+  if (isThin(p)) return thinProduct(p, thread);
+  for (int64_t i = 0; i < p.M; i += kFewRows) {
+    Product part = p;
+    part.M = std::min(kFewRows, p.M - i);
+    part.a.data = static_cast<const char*>(p.a.data) + i * p.a.rowStride * storageBytes(p.a.dtype);
+    part.y += i * p.ldy;
+    fewRows(Plan(part), thread);
+  }
+}
+
+void gemm(const Product& p) {
+  if (p.M <= 0 || p.N <= 0) return;
+  if (p.K <= 0) return emptySum(p);
+  if (isThin(p)) return thinProduct(p, -1);
+  if (static_cast<double>(p.M) * static_cast<double>(p.N) * static_cast<double>(p.K) < kSmallProduct) return gemmSerial(p, 0);
+  const Plan plan(p);
+  if (p.M <= kFewRows && !plan.aInPlace) return fewRows(plan, -1);
+  manyRows(plan);
+}
 
 void matmul(const Args& args) {
   const View &a = args.in[0], &b = args.in[1], &y = args.out[0];
-  const float* bias = args.nIn > 2 && args.in[2].present() ? args.in[2].f() : nullptr;
-  const bool accumulate = args.opt[0] != 0;
-  const int n = y.ndim;
-  const int64_t M = y.shape[n - 2], N = y.shape[n - 1], K = a.shape[n - 1];
-  int64_t batches = 1;
-  for (int d = 0; d < n - 2; d++) batches *= y.shape[d];
-  parallelFor(batches * M, 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; r++) {
-      int64_t rest = r / M, m = r % M, ao = 0, bo = 0, yo = 0;
-      for (int d = n - 3; d >= 0; d--) {
-        const int64_t i = rest % y.shape[d];
-        rest /= y.shape[d];
-        ao += i * a.stride[d];
-        bo += i * b.stride[d];
-        yo += i * y.stride[d];
-      }
-      for (int64_t j = 0; j < N; j++) {
-        double s = 0;
-        for (int64_t k = 0; k < K; k++)
-          s += static_cast<double>(at(a, ao + m * a.stride[n - 2] + k * a.stride[n - 1])) * at(b, bo + k * b.stride[n - 2] + j * b.stride[n - 1]);
-        float& out = y.f()[yo + m * y.stride[n - 2] + j * y.stride[n - 1]];
-        out = static_cast<float>(s) + (bias ? bias[j] : 0) + (accumulate ? out : 0);
-      }
+  const int last = y.ndim - 1;
+  Product p{y.shape[last - 1], y.shape[last], a.shape[last], {a.data, a.dtype, a.stride[last - 1], a.stride[last]}, {b.data, b.dtype, b.stride[last - 1], b.stride[last]},
+            y.f(), y.stride[last - 1]};
+  p.bias = args.nIn > 2 && args.in[2].present() ? args.in[2].f() : nullptr;
+  p.accumulate = args.opt[0] != 0;
+  p.bf16 = args.opt[1] != 0;
+
+  // Batch axes: those of size 1 go; one over which b stays the same, and rows go on, is more rows.
+  int axes = 0;
+  int64_t size[kMaxDims], sa[kMaxDims], sb[kMaxDims], sy[kMaxDims], batches = 1;
+  for (int d = last - 2; d >= 0; d--) {
+    if (y.shape[d] == 1) continue;
+    if (axes == 0 && b.stride[d] == 0 && (p.M == 1 || (a.stride[d] == p.M * p.a.rowStride && y.stride[d] == p.M * p.ldy))) {
+      if (p.M == 1) p.a.rowStride = a.stride[d], p.ldy = y.stride[d];
+      p.M *= y.shape[d];
+      continue;
     }
-  });
+    size[axes] = y.shape[d], sa[axes] = a.stride[d], sb[axes] = b.stride[d], sy[axes] = y.stride[d];
+    batches *= size[axes++];
+  }
+  if (axes == 0) return gemm(p);
+  const auto at = [&](int64_t batch) {
+    Product one = p;
+    int64_t oa = 0, ob = 0;
+    for (int d = 0; d < axes; d++) {
+      const int64_t i = batch % size[d];
+      batch /= size[d];
+      oa += i * sa[d];
+      ob += i * sb[d];
+      one.y += i * sy[d];
+    }
+    one.a.data = static_cast<const char*>(p.a.data) + oa * storageBytes(a.dtype);
+    one.b.data = static_cast<const char*>(p.b.data) + ob * storageBytes(b.dtype);
+    return one;
+  };
+  const double multiplications = static_cast<double>(p.M) * static_cast<double>(p.N) * static_cast<double>(std::max<int64_t>(1, p.K));
+  if (multiplications > 1e8 || (multiplications > 2e6 && batches < 4 * threadCount())) {
+    for (int64_t batch = 0; batch < batches; batch++) gemm(at(batch));
+  } else {
+    const auto grain = static_cast<int64_t>(1 + kSmallProduct / multiplications);
+    parallelFor(batches, grain, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t batch = begin; batch < end; batch++) gemmSerial(at(batch), thread);
+    });
+  }
 }
+
 }  // namespace qkv::QKV_ISA
