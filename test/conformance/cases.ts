@@ -1,7 +1,8 @@
 // What is tried on every kernel, and how far a backend may be from the reference. A kernel without a line here does not compile.
 //
 // Tolerances. u = 2⁻²⁴ is half a unit in the last place of f32. A result may differ by abs + rel·|expected|: `rel` for results of a few roundings,
-// `abs` where terms of a known size cancel. Sums of n terms of size a get n·a·u: one rounding a term, none of them lucky.
+// `abs` where terms of a known size cancel. Sums of n terms of size a get n·a·u: one rounding a term, none of them lucky; and n·u relatively, for
+// terms that are all the same (a repeated axis) and do not cancel.
 
 import {
   binaryFns,
@@ -222,8 +223,8 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
       outputs: [draw.output(shape.map((size, a) => (isReduced(a) ? 1 : size)))],
       options: { f, axes },
       tolerance: {
-        sum: { abs: n * scale * u, rel: 4 * u },
-        mean: { abs: scale * u * Math.min(n, 50), rel: 4 * u },
+        sum: { abs: n * scale * u, rel: 32 * u },
+        mean: { abs: scale * u * Math.min(n, 50), rel: 32 * u },
         max: exact,
         min: exact,
         logsumexp: { abs: 1e-6 + 4 * scale * u, rel: 4 * u },
@@ -319,7 +320,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
       inputs: [matrices(draw, batch, M, K), matrices(draw, batch, K, N), draw.chance(0.3) ? draw.input([N]) : undefined],
       outputs: [draw.output([...batch, M, N], { layout: rows, value: accumulate ? () => draw.normal() : undefined })],
       options: { accumulate, bf16 },
-      tolerance: { abs: (2 * K + 16) * u, rel: 4 * u }, // K roundings of a partial sum of size up to ~√K; bf16 inputs are the same numbers on both sides
+      tolerance: { abs: (2 * K + 16) * u, rel: (K + 4) * u }, // K roundings of a partial sum of size up to ~√K, or up to the result where axes repeat; bf16 inputs are the same numbers on both sides
     };
   },
 
@@ -342,7 +343,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
       inputs: [draw.input([R, C], { layout: rows }), ids(draw, R, V)],
       outputs: [draw.output([V, C], { value: accumulate ? () => draw.normal() : undefined })],
       options: { accumulate },
-      tolerance: { abs: 4 * (R + 1) * u, rel: 0 },
+      tolerance: { abs: 4 * (R + 1) * u, rel: (R + 1) * u },
     };
   },
 
@@ -396,8 +397,8 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
       options: {},
       tolerance: [
         { abs: 2e-5, rel: 1e-5 },
-        { abs: 8 * (R + 4) * u, rel: 1e-6 },
-        { abs: 2 * (R + 4) * u, rel: 1e-6 },
+        { abs: 8 * (R + 4) * u, rel: (R + 16) * u },
+        { abs: 2 * (R + 4) * u, rel: (R + 16) * u },
       ],
     };
   },
@@ -429,7 +430,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
       options: { offset: draw.pick(0, 1) },
       tolerance: [
         { abs: 4e-5, rel: 1e-5 },
-        { abs: 8 * (R + 4) * u, rel: 1e-6 },
+        { abs: 8 * (R + 4) * u, rel: (R + 16) * u },
       ],
     };
   },
@@ -443,7 +444,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
       inputs: [draw.input(shape, { layout: rows, value: () => draw.normal() * scale }), draw.input(shape, { layout: rows })],
       outputs: [draw.output(shape)],
       options: {},
-      tolerance: { abs: tiny, rel: 5e-6 + 2 * scale * u }, // e^(−gate): u·|gate| in the exponent
+      tolerance: { abs: 2000 * tiny, rel: 5e-6 + 2 * scale * u }, // e^(−gate): u·|gate| in the exponent, and ∞ from −88.7 on
     };
   },
 
@@ -660,7 +661,7 @@ const unaryTolerance: Record<UnaryFn, Tolerance> = {
   tanh: { abs: 4 * u, rel: 16 * u },
   sigmoid: { abs: 2 * tiny, rel: 32 * u },
   relu: exact,
-  silu: { abs: 100 * tiny, rel: 32 * u },
+  silu: { abs: 300 * tiny, rel: 32 * u },
   gelu: { abs: 16 * u, rel: 16 * u }, // x·Φ(x): Φ is off by a few u of 1 where it is small
   geluTanh: { abs: 32 * u, rel: 16 * u },
   erf: { abs: 8 * u, rel: 8 * u },
