@@ -53,8 +53,8 @@ export function corpus(): Uint8Array[] {
   ];
 }
 
-/** One to four random edits of a file: bits, bytes, numbers, tokens, cuts, copies, splices with another file; the length field is mended in most. */
-export function mutate(seed: Uint8Array, other: Uint8Array, random: () => number): Uint8Array {
+/** One to four random edits of a file: bits, bytes, numbers, tokens, cuts, copies, splices with another file; the length field is mended in most, if there is one. */
+export function mutate(seed: Uint8Array, other: Uint8Array, random: () => number, mend = true): Uint8Array {
   let bytes: Uint8Array = seed.slice();
   for (let edits = 1 + (random() % 4); edits > 0; edits--) {
     const at = bytes.length === 0 ? 0 : random() % bytes.length;
@@ -70,7 +70,7 @@ export function mutate(seed: Uint8Array, other: Uint8Array, random: () => number
       bytes = splice(bytes, at, random() % 32, other.slice(random() % other.length).subarray(0, random() % 64));
     else bytes = digitEdit(bytes, at, random);
   }
-  if (bytes.length >= 8 && random() % 8 !== 0) mendLength(bytes, seed);
+  if (mend && bytes.length >= 8 && random() % 8 !== 0) mendLength(bytes, seed);
   return bytes;
 }
 
