@@ -3,15 +3,43 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TrainConfig } from '../cli/config.ts';
-import { type Batch, createBatches, documents, endOfTextOf, evalBatches, listSources, type Manifest, prepareData, type Prepared, type Progress } from '../data/index.ts';
+import {
+  type Batch,
+  createBatches,
+  documents,
+  endOfTextOf,
+  evalBatches,
+  listSources,
+  type Manifest,
+  prepareData,
+  type Prepared,
+  type Progress,
+} from '../data/index.ts';
 import { QkvError } from '../errors.ts';
 import { bitsPerByte, scoreLanguageModel } from '../evaluate/index.ts';
 import { generate } from '../generate/index.ts';
-import { CheckpointError, CheckpointSaver, createRun, findCheckpoint, openRun, readControl, type Run, type Saved } from '../io/index.ts';
+import {
+  CheckpointError,
+  CheckpointSaver,
+  createRun,
+  findCheckpoint,
+  openRun,
+  readControl,
+  type Run,
+  type Saved,
+} from '../io/index.ts';
 import { buildDecoder, type Decoder } from '../models/index.ts';
 import { dispose, parameterCount, stateDict } from '../nn/index.ts';
 import { backend, memory, setPrecision } from '../tensor/index.ts';
-import { byteTokenizer, charTokenizer, decodeStream, type Tokenizer, tokenizerFromJson, tokenizerToJson, trainBpe } from '../tokenizers/index.ts';
+import {
+  byteTokenizer,
+  charTokenizer,
+  decodeStream,
+  type Tokenizer,
+  tokenizerFromJson,
+  tokenizerToJson,
+  trainBpe,
+} from '../tokenizers/index.ts';
 import { AdamW, cosine, linearDecay, type Schedule, train, wsd } from '../train/index.ts';
 import { checkpointFiles, loadTrainer, loadWeights, type TrainerState } from './checkpointing.ts';
 
@@ -63,7 +91,15 @@ export type TrainEvent =
       elapsedSeconds: number;
       remainingSeconds: number;
     }
-  | { type: 'eval'; step: number; trainLossNats: number; valLossNats: number; perplexity: number; bitsPerByte: number; best: boolean }
+  | {
+      type: 'eval';
+      step: number;
+      trainLossNats: number;
+      valLossNats: number;
+      perplexity: number;
+      bitsPerByte: number;
+      best: boolean;
+    }
   | { type: 'sample'; step: number; prompt: string; text: string }
   | { type: 'checkpoint'; step: number; folder: string; bytes: number; best: boolean; durable: boolean }
   | { type: 'warning'; code: string; message: string; values: Record<string, unknown> }
@@ -85,7 +121,12 @@ export type TrainEvent =
 /** The tokenizer that the settings ask for: made from the data, or read from a tokenizer.json. */
 export async function* tokenizerFor(config: TrainConfig): AsyncGenerator<TrainEvent, Tokenizer> {
   const { tokenizer: kind, data, vocabSize, pattern } = config;
-  const text = { field: config['data.field'], documents: config['data.documents'], encoding: config['data.encoding'], encodingErrors: config['data.encodingErrors'] ?? undefined };
+  const text = {
+    field: config['data.field'],
+    documents: config['data.documents'],
+    encoding: config['data.encoding'],
+    encodingErrors: config['data.encodingErrors'] ?? undefined,
+  };
   if (kind === 'byte') return byteTokenizer();
   if (kind === 'char') {
     const characters = new Set<string>(['\n']);
@@ -107,19 +148,31 @@ export async function* tokenizerFor(config: TrainConfig): AsyncGenerator<TrainEv
   return readTokenizer(kind);
 }
 
-/** @throws QkvError E137 where there is no such file, TOKENIZER where it cannot be one */
+/** @throws QkvError E182 where there is no such file, TOKENIZER where it cannot be one */
 export function readTokenizer(path: string): Tokenizer {
   let json: string;
   try {
     json = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new QkvError('E137', `tokenizer="${path}" is neither char, byte nor bpe, nor a file that can be read (${(error as NodeJS.ErrnoException).code})`, { path });
+    throw new QkvError(
+      'E182',
+      `tokenizer="${path}" is neither char, byte nor bpe, nor a file that can be read (${(error as NodeJS.ErrnoException).code})`,
+      { path },
+    );
   }
   return tokenizerFromJson(json);
 }
 
 /** Trains a decoder as the settings say, in a run folder, and tells what happens. Killed at any moment, it goes on from its last checkpoint, bit for bit. */
-export async function* pretrain({ config, root = 'runs', name, resume = false, env = {}, stopped = () => false, now = () => performance.now() }: PretrainOptions): AsyncGenerator<TrainEvent, void> {
+export async function* pretrain({
+  config,
+  root = 'runs',
+  name,
+  resume = false,
+  env = {},
+  stopped = () => false,
+  now = () => performance.now(),
+}: PretrainOptions): AsyncGenerator<TrainEvent, void> {
   setPrecision(config.precision);
   const found = resume ? resumePoint(root, name) : undefined;
   const tokenizer = found ? readTokenizer(join(found.folder, 'tokenizer.json')) : yield* tokenizerFor(config);
@@ -130,7 +183,12 @@ export async function* pretrain({ config, root = 'runs', name, resume = false, e
   const made: object[] = [];
   try {
     const { train: trainStream, val: valStream, manifest } = prepared;
-    const batches = createBatches(trainStream, { batchSize: config.batch, contextLength: config.contextLength, seed: config.seed, order: config.order });
+    const batches = createBatches(trainStream, {
+      batchSize: config.batch,
+      contextLength: config.contextLength,
+      seed: config.seed,
+      order: config.order,
+    });
     if (config.contextLength + 1 > valStream.length) evalBatches(valStream, evalOptions(config)).next(); // says what is too short before anything starts
 
     const model = buildDecoder(config, tokenizer.vocabSize);
@@ -143,7 +201,9 @@ export async function* pretrain({ config, root = 'runs', name, resume = false, e
       loadWeights(found.folder, config.model, model);
       state = loadTrainer(found.folder, optimizer);
     }
-    run = resume ? openRun(name, { root, step: state.step }) : createRun({ root, name, config, env: { ...env, data: manifest.key } });
+    run = resume
+      ? openRun(name, { root, step: state.step })
+      : createRun({ root, name, config, env: { ...env, data: manifest.key } });
     yield {
       type: 'start',
       run: run.name,
@@ -158,7 +218,19 @@ export async function* pretrain({ config, root = 'runs', name, resume = false, e
       backend: backend().name,
       skipped: found?.skipped ?? [],
     };
-    yield* new Pretraining(config, run, model, optimizer, tokenizer, tokenizerJson, prepared, batches.at, state, stopped, now).events();
+    yield* new Pretraining(
+      config,
+      run,
+      model,
+      optimizer,
+      tokenizer,
+      tokenizerJson,
+      prepared,
+      batches.at,
+      state,
+      stopped,
+      now,
+    ).events();
   } catch (error) {
     run?.end('failed', { error: error instanceof QkvError ? error.code : String(error) });
     throw error;
@@ -170,18 +242,24 @@ export async function* pretrain({ config, root = 'runs', name, resume = false, e
 
 function resumePoint(root: string, name: string) {
   const found = findCheckpoint(join(root, name));
-  if (!found) throw new QkvError('E152', `run "${name}" has no checkpoint yet; start it again without --resume`, { name });
+  if (!found)
+    throw new QkvError('E155', `run "${name}" has no checkpoint yet; start it again without --resume`, { name, steps: [] });
   return found;
+}
+
+/** The folder inside `folder` for the token streams of these settings: a run, a later one and an evaluation find the same. */
+export function preparedFolder(config: TrainConfig, vocabSize: number, folder: string): string {
+  const word = (text: string, length: number) => text.replace(/[^\p{L}\p{N}]+/gu, '-').slice(-length);
+  return join(folder, `${word(config.data, 40)}-${word(config.tokenizer, 20)}-${vocabSize}`);
 }
 
 /** Token streams, made once and taken as they are by later runs on the same data, tokenizer and settings. */
 async function* prepare(config: TrainConfig, tokenizer: Tokenizer, folder: string): AsyncGenerator<TrainEvent, Prepared> {
   const queue: Progress[] = [];
-  const key = config.data.replace(/[^\p{L}\p{N}]+/gu, '-').slice(-40);
   const prepared = await prepareData({
     path: config.data,
     tokenizer,
-    outDir: join(folder, `${key}-${config.tokenizer.replace(/[^\p{L}\p{N}]+/gu, '-').slice(-20)}-${tokenizer.vocabSize}`),
+    outDir: preparedFolder(config, tokenizer.vocabSize, folder),
     valFraction: config.valFraction,
     split: config['data.split'],
     field: config['data.field'],
@@ -196,9 +274,21 @@ async function* prepare(config: TrainConfig, tokenizer: Tokenizer, folder: strin
   return prepared;
 }
 
-const evalOptions = (config: TrainConfig) => ({ batchSize: config.batch, contextLength: config.contextLength, maxWindows: config.evalBatches * config.batch });
+const evalOptions = (config: TrainConfig) => ({
+  batchSize: config.batch,
+  contextLength: config.contextLength,
+  maxWindows: config.evalBatches * config.batch,
+});
 
-const schedules = { cosine, linear: linearDecay, wsd, constant: (o: { peak: number; warmup: number }): Schedule => (step) => Math.min(1, (step + 1) / Math.max(1, o.warmup)) * o.peak };
+const schedules = {
+  cosine,
+  linear: linearDecay,
+  wsd,
+  constant:
+    (o: { peak: number; warmup: number }): Schedule =>
+    (step) =>
+      Math.min(1, (step + 1) / Math.max(1, o.warmup)) * o.peak,
+};
 
 /** One run while it trains. */
 class Pretraining {
@@ -272,7 +362,8 @@ class Pretraining {
       const evaluates = last || (config.evalEvery > 0 && state.step % config.evalEvery === 0);
       if (evaluates && asked !== 'stop') yield* this.#evaluate();
       if ((last || (config.sampleEvery > 0 && state.step % config.sampleEvery === 0)) && asked !== 'stop') yield* this.#sample();
-      if (last || asked === 'checkpoint' || asked === 'stop' || (config.saveEvery > 0 && state.step % config.saveEvery === 0)) yield* this.#save(false);
+      if (last || asked === 'checkpoint' || asked === 'stop' || (config.saveEvery > 0 && state.step % config.saveEvery === 0))
+        yield* this.#save(false);
       if (asked === 'stop' && !last) {
         yield this.#end('stopped');
         return;
@@ -285,7 +376,9 @@ class Pretraining {
 
   #note<E extends TrainEvent>(event: E): E {
     if (event.type !== 'tokenizer' && event.type !== 'data' && event.type !== 'start' && event.type !== 'end') {
-      const { type, ...fields } = event as Record<string, unknown> & { type: 'step' | 'eval' | 'sample' | 'checkpoint' | 'warning' };
+      const { type, ...fields } = event as Record<string, unknown> & {
+        type: 'step' | 'eval' | 'sample' | 'checkpoint' | 'warning';
+      };
       this.run.log.append({ type: type === 'warning' ? 'alert' : type, ...fields });
     }
     return event;
@@ -302,15 +395,30 @@ class Pretraining {
 
   async *#evaluate(): AsyncGenerator<TrainEvent, void> {
     const { config, state, model, data } = this;
-    const { lossNats: valLossNats, perplexity } = await scoreLanguageModel(model, evalBatches(data.val, evalOptions(config)), { stop: this.stopped });
+    const { lossNats: valLossNats, perplexity } = await scoreLanguageModel(model, evalBatches(data.val, evalOptions(config)), {
+      stop: this.stopped,
+    });
     const { tokens, bytes } = data.manifest.val;
     const best = state.best === undefined || valLossNats < state.best.lossNats;
     if (best) state.best = { step: state.step, lossNats: valLossNats };
-    yield this.#note({ type: 'eval', step: state.step, trainLossNats: this.#last, valLossNats, perplexity, bitsPerByte: bitsPerByte(valLossNats, tokens, bytes), best });
+    yield this.#note({
+      type: 'eval',
+      step: state.step,
+      trainLossNats: this.#last,
+      valLossNats,
+      perplexity,
+      bitsPerByte: bitsPerByte(valLossNats, tokens, bytes),
+      best,
+    });
     this.#worse = best ? 0 : this.#worse + 1;
     if (this.#worse === 5) {
       const { step, lossNats } = state.best!;
-      yield this.#note({ type: 'warning', code: 'W210', message: `validation loss has not improved for 5 evaluations: overfitting. Best point: step ${step} (saved)`, values: { from: lossNats, to: valLossNats, bestStep: step, times: 5 } });
+      yield this.#note({
+        type: 'warning',
+        code: 'W210',
+        message: `validation loss has not improved for 5 evaluations: overfitting. Best point: step ${step} (saved)`,
+        values: { from: lossNats, to: valLossNats, bestStep: step, times: 5 },
+      });
     }
     if (best && config.saveEvery > 0) yield* this.#save(true);
   }
@@ -323,7 +431,14 @@ class Pretraining {
     const stream = decodeStream(tokenizer);
     const stopIds = [endOfTextOf(tokenizer)].filter((id) => id !== undefined);
     let text = '';
-    for await (const id of generate(model, ids, { maxTokens: config.sampleTokens, temperature: 0.8, topK: 50, seed: config.seed + state.step, stopIds })) text += stream.push(id);
+    for await (const id of generate(model, ids, {
+      maxTokens: config.sampleTokens,
+      temperature: 0.8,
+      topK: 50,
+      seed: config.seed + state.step,
+      stopIds,
+    }))
+      text += stream.push(id);
     yield this.#note({ type: 'sample', step: state.step, prompt, text: text + stream.end() });
   }
 
@@ -333,7 +448,14 @@ class Pretraining {
     run.log.sync();
     const snapshot = { ...state, seconds: state.seconds + (this.now() - this.#started) / 1000 };
     delete (snapshot as Partial<TrainerState>).seconds; // a clock would make two equal runs differ
-    const files = checkpointFiles(config, model, optimizer, { ...snapshot, seconds: 0 }, this.tokenizerJson, endOfTextOf(tokenizer));
+    const files = checkpointFiles(
+      config,
+      model,
+      optimizer,
+      { ...snapshot, seconds: 0 },
+      this.tokenizerJson,
+      endOfTextOf(tokenizer),
+    );
     const pinned = state.best ? [state.best.step] : [];
     const saved: Saved | CheckpointError = this.#saver.save(state.step, files, { pinned });
     if (saved instanceof CheckpointError) {
@@ -341,7 +463,14 @@ class Pretraining {
       return;
     }
     this.#savedStep = state.step;
-    yield this.#note({ type: 'checkpoint', step: state.step, folder: saved.folder, bytes: saved.bytes, best: best || state.best?.step === state.step, durable: saved.durable });
+    yield this.#note({
+      type: 'checkpoint',
+      step: state.step,
+      folder: saved.folder,
+      bytes: saved.bytes,
+      best: best || state.best?.step === state.step,
+      durable: saved.durable,
+    });
     for (const message of saved.warnings) yield this.#note({ type: 'warning', code: 'W221', message, values: {} });
   }
 

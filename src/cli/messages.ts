@@ -125,7 +125,7 @@ export interface Values {
   E132: { path: string; line: number; byte: number; guess: string };
   E133: { path: string; looksLike: string };
   E134: { path: string; files: number; rows: number; rejected: Record<string, number> };
-  E135: { split: string; tokens: number; contextLength: number; largest: number };
+  E135: { split?: string; tokens: number; contextLength: number; largest: number };
   E136: {
     rejected: number;
     rows: number;
@@ -159,6 +159,7 @@ export interface Values {
   E156: { path: string };
   E157: { template: string; templates: string[]; nearest?: string };
   E158: { path: string };
+  E159: { key: string; before: unknown; after: unknown; name: string };
   E160: { tokens: number; contextLength: number };
   E161: { verb: string };
   E162: { char: string; position: number; vocabSize: number };
@@ -171,12 +172,18 @@ export interface Values {
   E185: { detail: string };
   E190: { detail: string };
   E191: { reason: string };
+  W201: { reason: string };
+  W202: { needed: number; available: number };
+  W203: { loss: number; expected: number };
   W210: { times: number; from: number; to: number; bestStep: number };
-  W220: { needed: number; available: number };
-  W230: { reason: string };
-  W240: { step: number; reason: string; failures: number };
-  W250: { step: number; loss: number; expected: number };
-  W260: { detail: string };
+  W220: { detail: string };
+  W221: { message: string };
+  W231: { duplicates: number; documents: number };
+  W232: { documents: number };
+  W233: { documents: number };
+  W234: { documents: number };
+  W235: { p90: number; contextLength: number };
+  W236: { units: number };
 }
 export type Code = keyof Values;
 
@@ -490,15 +497,15 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
     exit: 2,
     en: (v) =>
       text(
-        `the ${v.split.startsWith('val') ? 'validation' : 'training'} data has ${count(v.tokens, 'en')} tokens; a context of ${count(v.contextLength, 'en')} needs ${count(v.contextLength + 1, 'en')}`,
+        `the ${v.split?.startsWith('val') ? 'validation' : 'training'} data has ${count(v.tokens, 'en')} tokens; a context of ${count(v.contextLength, 'en')} needs ${count(v.contextLength + 1, 'en')}`,
         (v.largest > 0 ? `At most ${opt(`contextLength=${v.largest}`)}, or more text` : 'Add text') +
-          (v.split.startsWith('val') ? `, or ${opt('valFraction=0.2')}` : ''),
+          (v.split?.startsWith('val') ? `, or ${opt('valFraction=0.2')}` : ''),
       ),
     zh: (v) =>
       text(
-        `${v.split.startsWith('val') ? '验证' : '训练'}数据只有 ${count(v.tokens, 'zh')} 个词元；上下文 ${count(v.contextLength, 'zh')} 需要 ${count(v.contextLength + 1, 'zh')} 个`,
+        `${v.split?.startsWith('val') ? '验证' : '训练'}数据只有 ${count(v.tokens, 'zh')} 个词元；上下文 ${count(v.contextLength, 'zh')} 需要 ${count(v.contextLength + 1, 'zh')} 个`,
         (v.largest > 0 ? `最多 ${opt(`contextLength=${v.largest}`)}，或增加文本` : '请增加文本') +
-          (v.split.startsWith('val') ? `，或 ${opt('valFraction=0.2')}` : ''),
+          (v.split?.startsWith('val') ? `，或 ${opt('valFraction=0.2')}` : ''),
       ),
   },
   E136: {
@@ -670,6 +677,19 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
     zh: (v) =>
       text(`文件 ${here(v.path)} 已存在；没有改动任何东西`, `换个名字：${opt('--out NAME.json')}   或覆盖：${opt('--force')}`),
   },
+  E159: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `${v.key} cannot change in a run that goes on (${v.before} → ${v.after})`,
+        `Its weights have that shape. Begin a new run: ${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)} ${v.key}=${v.after}`)}`,
+      ),
+    zh: (v) =>
+      text(
+        `续训时不能改 ${v.key}（${v.before} → ${v.after}）`,
+        `权重的形状由它决定。开始新的运行：${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)} ${v.key}=${v.after}`)}`,
+      ),
+  },
   E160: {
     exit: 2,
     en: (v) =>
@@ -765,6 +785,31 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
       ),
     zh: (v) => text(`没有本机后端：${v.reason}`, `用 C++20 编译器编译：npm run build。或慢速训练：${opt('backend=reference')}`),
   },
+  W201: {
+    en: (v) =>
+      text(`running without the native back-end (${v.reason}): right, but slow`, 'Build it with a C++20 compiler: npm run build'),
+    zh: (v) => text(`没有用本机后端（${v.reason}）：结果正确，但很慢`, '用 C++20 编译器编译：npm run build'),
+  },
+  W202: {
+    en: (v) =>
+      text(
+        `this fills the memory: about ${bytes(v.needed)} of ${bytes(v.available)} available`,
+        `Close other programs, or take less: ${opt('batch=4')}`,
+      ),
+    zh: (v) => text(`内存将近用满：约 ${bytes(v.needed)}，可用 ${bytes(v.available)}`, `关掉其他程序，或改小：${opt('batch=4')}`),
+  },
+  W203: {
+    en: (v) =>
+      text(
+        `the first loss is ${v.loss.toFixed(2)}; a model that knows nothing has ln V = ${v.expected.toFixed(2)}`,
+        'Something is off: labels shifted, or the start too wide',
+      ),
+    zh: (v) =>
+      text(
+        `起始损失是 ${v.loss.toFixed(2)}；一无所知的模型应为 ln V = ${v.expected.toFixed(2)}`,
+        '不太对劲：标签错位，或初始化过大',
+      ),
+  },
   W210: {
     en: (v) =>
       text(
@@ -779,41 +824,44 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
   },
   W220: {
     en: (v) =>
-      text(
-        `this fills the memory: about ${bytes(v.needed)} of ${bytes(v.available)} available`,
-        'Close other programs, or take a smaller batch',
-      ),
-    zh: (v) => text(`内存将近用满：约 ${bytes(v.needed)}，可用 ${bytes(v.available)}`, '关掉其他程序，或减小 batch'),
+      text(`a checkpoint was not saved: ${v.detail}`, 'Training goes on and tries again; three failures in a row end it'),
+    zh: (v) => text(`有一个检查点没有存成：${v.detail}`, '训练继续并会再试；连续三次失败则结束'),
   },
-  W230: {
-    en: (v) =>
-      text(`running without the native back-end (${v.reason}): right, but slow`, 'Build it with a C++20 compiler: npm run build'),
-    zh: (v) => text(`没有用本机后端（${v.reason}）：结果正确，但很慢`, '用 C++20 编译器编译：npm run build'),
+  W221: {
+    en: (v) => text(`the checkpoint is saved, but: ${v.message}`),
+    zh: (v) => text(`检查点已存，但：${v.message}`),
   },
-  W240: {
+  W231: {
+    en: (v) => text(`${count(v.duplicates, 'en')} of ${count(v.documents, 'en')} documents are copies of an earlier one`),
+    zh: (v) => text(`${count(v.documents, 'zh')} 篇文档中有 ${count(v.duplicates, 'zh')} 篇与前面的重复`),
+  },
+  W232: {
+    en: (v) => text(`line ends are \\r\\n in ${count(v.documents, 'en')} document(s); \\r becomes part of the vocabulary`),
+    zh: (v) => text(`${count(v.documents, 'zh')} 篇文档的行尾是 \\r\\n；\\r 会进入词表`),
+  },
+  W233: {
+    en: (v) => text(`U+FFFD in ${count(v.documents, 'en')} document(s): the text was damaged by an earlier conversion`),
+    zh: (v) => text(`${count(v.documents, 'zh')} 篇文档里有 U+FFFD：文本在先前的转换中受损`),
+  },
+  W234: {
+    en: (v) => text(`${count(v.documents, 'en')} document(s) spell a special token; it is encoded as ordinary text`),
+    zh: (v) => text(`${count(v.documents, 'zh')} 篇文档写有特殊词元的文字；按普通文本编码`),
+  },
+  W235: {
     en: (v) =>
       text(
-        `the checkpoint of step ${count(v.step, 'en')} was not saved: ${v.reason}`,
-        `Training goes on and tries again (${v.failures} of 3)`,
+        `nine of ten documents are shorter than a quarter of the context (${count(v.p90, 'en')} of ${count(v.contextLength, 'en')} characters)`,
+        'A shorter context is as good, and faster',
       ),
     zh: (v) =>
-      text(`第 ${count(v.step, 'zh')} 步的检查点没有存成：${v.reason}`, `训练继续，稍后再试（第 ${v.failures} 次，共 3 次）`),
-  },
-  W250: {
-    en: (v) =>
       text(
-        `the first loss is ${v.loss.toFixed(2)}; a model that knows nothing has ln V = ${v.expected.toFixed(2)}`,
-        'Something is off: labels shifted, or the start too wide',
-      ),
-    zh: (v) =>
-      text(
-        `起始损失是 ${v.loss.toFixed(2)}；一无所知的模型应为 ln V = ${v.expected.toFixed(2)}`,
-        '不太对劲：标签错位，或初始化过大',
+        `九成文档不到上下文的四分之一（${count(v.contextLength, 'zh')} 中的 ${count(v.p90, 'zh')} 个字符）`,
+        '更短的上下文一样好，而且更快',
       ),
   },
-  W260: {
-    en: (v) => text(v.detail),
-    zh: (v) => text(v.detail),
+  W236: {
+    en: (v) => text(`there is little text (${count(v.units, 'en')}): a model will learn it by heart`),
+    zh: (v) => text(`文本很少（${count(v.units, 'zh')}）：模型会把它背下来`),
   },
 };
 

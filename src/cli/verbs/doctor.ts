@@ -58,7 +58,7 @@ export const doctor: Verb = {
       );
     }
     if (b.name !== 'native' || b.missingKernels.length > 0)
-      out.message('W230', { reason: b.reason || b.missingKernels.join(' ') });
+      out.message('W201', { reason: b.reason || b.missingKernels.join(' ') });
     out.say();
     out.say(out.t({ en: 'To paste into an issue:', zh: '粘贴到 issue：' }));
     out.say('```');

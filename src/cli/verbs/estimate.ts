@@ -145,7 +145,7 @@ export const estimate: Verb = {
       seconds,
     });
     if (checkMemory(config, vocabSize, { anyway: Boolean(args.flags['anyway']), available }))
-      out.message('W220', { needed: memory.total, available });
+      out.message('W202', { needed: memory.total, available });
     out.event({
       type: 'result',
       ok: true,

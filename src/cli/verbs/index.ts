@@ -2,16 +2,26 @@
 import type { Verb } from '../verb.ts';
 import { configKeys, configShow } from './config.ts';
 import { dataInspect } from './data.ts';
+import { describe } from './describe.ts';
 import { doctor } from './doctor.ts';
+import { evaluate } from './eval.ts';
 import { estimate } from './estimate.ts';
+import { generate } from './generate.ts';
 import { helpOn } from './help.ts';
 import { newFolder } from './new.ts';
 import { runsDiff, runsLs, runsRm, runsShow } from './runs.ts';
 import { tokEncode, tokShow, tokTrain } from './tok.ts';
+import { trace } from './trace.ts';
+import { train } from './train.ts';
 
 const working: Verb[] = [
   newFolder,
+  train,
+  generate,
+  evaluate,
+  trace,
   estimate,
+  describe,
   runsLs,
   runsShow,
   runsDiff,

@@ -1,0 +1,326 @@
+/**
+ * What a person sees while a model trains: the box at the start, a row for each evaluation, samples, a live line, the ending.
+ * On a terminal the last line is drawn over; elsewhere there is one line for each evaluation and nothing moves.
+ */
+import { barOf } from '../figures/terminal.ts';
+import { clip, displayWidth, padEnd, padStart, wrap } from '../figures/width.ts';
+import type { TrainConfig } from './config.ts';
+import type { Memory } from './estimate.ts';
+import { bytes, clock, compact, count, duration, loss, short } from './format.ts';
+import { partEn, partZh } from './messages.ts';
+import { type Output, printable } from './output.ts';
+
+export interface StartInfo {
+  name: string;
+  folder: string;
+  config: TrainConfig;
+  vocabSize: number;
+  parameters: number;
+  trainTokens: number;
+  valTokens: number;
+  /** Characters that a token holds on average; absent when it is not known. */
+  charactersPerToken?: number;
+  memory: Memory;
+  /** Seconds that the whole run is expected to take; absent when nobody knows. */
+  seconds?: number;
+  backend: { name: string; isa: string; threads: number };
+  /** The step that a resumed run goes on from. */
+  resumedFrom?: number;
+}
+
+export interface StepInfo {
+  /** Steps done so far, this one included. */
+  step: number;
+  lossNats: number;
+  lr: number;
+}
+export interface EvalInfo {
+  step: number;
+  lossNats: number;
+  bitsPerByte?: number;
+  best?: boolean;
+}
+export interface SampleInfo {
+  step: number;
+  prompt: string;
+  text: string;
+}
+export interface DoneInfo {
+  step: number;
+  status: 'done' | 'stopped';
+  best?: { step: number; lossNats: number; bitsPerByte?: number };
+}
+
+/** Title in the upper edge, lines inside, all edges aligned whatever the script. */
+export function box(title: string, lines: readonly (readonly [label: string, text: string])[], columns: number): string {
+  const labelWidth = Math.max(...lines.map(([label]) => displayWidth(label)));
+  const room = columns - 4;
+  const body = lines.flatMap(([label, text]) =>
+    wrap(text, room - labelWidth - 3).map((part, i) => `${padEnd(i === 0 ? label : '', labelWidth)}   ${part}`),
+  );
+  const inner = Math.min(room, Math.max(displayWidth(title) + 4, ...body.map((l) => displayWidth(l))));
+  return [
+    `╭─ ${title} ${'─'.repeat(Math.max(0, inner - displayWidth(title) - 1))}╮`,
+    ...body.map((line) => `│ ${padEnd(line, inner)} │`),
+    `╰${'─'.repeat(inner + 2)}╯`,
+  ].join('\n');
+}
+
+/** Drawn at most this often. */
+const FRAME_MS = 100;
+/** Weight of the past in the loss of the live line: about the last 30 steps. */
+const SMOOTHING = 0.97;
+
+export class TrainScreen {
+  #config!: TrainConfig;
+  #firstStep = 0;
+  #began = 0;
+  /** Tokens and time since the last evaluation, without evaluations and samples. */
+  #interval = { tokens: 0, ms: 0, lossSum: 0, steps: 0 };
+  /** The same over the last moments, for the live line. */
+  #recent = { tokens: 0, ms: 0, rate: 0 };
+  #lastStepAt = 0;
+  #ema = { value: 0, weight: 0 };
+  #before: { train?: number; val?: number } = {};
+  #drawn = 0;
+  #headed = false;
+  #step = 0;
+
+  constructor(
+    readonly out: Output,
+    /** Milliseconds; a test gives its own clock. */
+    readonly now: () => number = () => performance.now(),
+  ) {}
+
+  /** The box. */
+  start(info: StartInfo): void {
+    const { out } = this;
+    const { config: c, memory: m } = info;
+    this.#config = c;
+    this.#firstStep = info.resumedFrom ?? 0;
+    this.#step = this.#firstStep;
+    this.#began = this.now();
+    this.#lastStepAt = this.#began;
+    const n = (x: number) => count(x, out.lang);
+    const zh = out.lang === 'zh';
+    const tokenizer = ['char', 'byte', 'bpe'].includes(c.tokenizer) ? c.tokenizer : 'tokenizer.json';
+    const perStep = c.batch * c.accumulate * c.contextLength;
+    const batch = `${n(c.batch)}×${n(c.contextLength)}${c.accumulate > 1 ? `×${c.accumulate}` : ''} = ${n(perStep)}`;
+    const schedule = zh ? { cosine: '余弦', linear: '线性', wsd: 'WSD', constant: '恒定' }[c.schedule] : c.schedule;
+    const lr = c.schedule === 'constant' ? short(c.lr) : `${short(c.lr)} → ${short(c.minLr)} ${schedule}`;
+    const position = c.model === 'llama' ? 'RoPE' : zh ? '可学习位置' : 'learned positions';
+    const parts = zh ? partZh : partEn;
+    const named = (['weights', 'gradients', 'moments', 'activations'] as const).map((k) => `${parts[k]} ${bytes(m[k])}`);
+    const rest = m.total - m.weights - m.gradients - m.moments - m.activations;
+    const lnV = Math.log(info.vocabSize);
+    const lines: [string, string][] = zh
+      ? [
+          [
+            '模型',
+            `${c.model} · ${c.nLayer} 层 × ${c.nHead} 头 · d=${c.dModel} · 上下文 ${n(c.contextLength)} · ${position} · 参数 ${compact(info.parameters, 'zh')}`,
+          ],
+          [
+            '数据',
+            `${printable(shortPath(c.data))} · ${tokenizer} ${n(info.vocabSize)} 词表 · 训练 ${n(info.trainTokens)} 词元 · 验证 ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} 字/词元` : ''}`,
+          ],
+          ['优化', `AdamW lr ${lr} · 预热 ${n(c.warmup)} · 批 ${batch} 词元/步 · ${c.precision}`],
+          [
+            '预估',
+            `内存 ${bytes(m.total)}（${named.join(' · ')} · 其他 ${bytes(rest)}）${info.seconds === undefined ? '' : ` · 约 ${duration(info.seconds, 'zh')}`}`,
+          ],
+          ['起点', `均匀猜测的损失 = ln ${n(info.vocabSize)} = ${lnV.toFixed(2)}，第 0 步应接近它`],
+          [
+            '运行',
+            `${printable(shortPath(info.folder))} · ${info.backend.name} ${info.backend.isa} ${info.backend.threads} 线程 · 停止 Ctrl-C（会先保存）`,
+          ],
+        ]
+      : [
+          [
+            'model',
+            `${c.model} · ${c.nLayer} layers × ${c.nHead} heads · d=${c.dModel} · context ${n(c.contextLength)} · ${position} · ${compact(info.parameters, 'en')} parameters`,
+          ],
+          [
+            'data',
+            `${printable(shortPath(c.data))} · ${tokenizer} vocabulary ${n(info.vocabSize)} · training ${n(info.trainTokens)} tokens · validation ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} characters a token` : ''}`,
+          ],
+          ['optimizer', `AdamW lr ${lr} · warm-up ${n(c.warmup)} · batch ${batch} tokens a step · ${c.precision}`],
+          [
+            'estimate',
+            `memory ${bytes(m.total)} (${named.join(' · ')} · other ${bytes(rest)})${info.seconds === undefined ? '' : ` · about ${duration(info.seconds, 'en')}`}`,
+          ],
+          ['start', `a uniform guess has loss ln ${n(info.vocabSize)} = ${lnV.toFixed(2)}; step 0 should be near it`],
+          [
+            'run',
+            `${printable(shortPath(info.folder))} · ${info.backend.name} ${info.backend.isa} ${info.backend.threads} threads · Ctrl-C stops (it saves first)`,
+          ],
+        ];
+    if (info.resumedFrom !== undefined)
+      lines.push(zh ? ['续训', `从第 ${n(info.resumedFrom)} 步继续`] : ['resumed', `from step ${n(info.resumedFrom)}`]);
+    out.say(box('qkv train', lines, Math.min(out.columns, 100)));
+  }
+
+  /** After every step. */
+  step({ step, lossNats, lr }: StepInfo): void {
+    const at = this.now();
+    const ms = at - this.#lastStepAt;
+    this.#lastStepAt = at;
+    this.#step = step;
+    const c = this.#config;
+    const tokens = c.batch * c.accumulate * c.contextLength;
+    this.#interval.tokens += tokens;
+    this.#interval.ms += ms;
+    this.#interval.lossSum += lossNats;
+    this.#interval.steps++;
+    this.#recent.tokens += tokens;
+    this.#recent.ms += ms;
+    if (Number.isFinite(lossNats)) {
+      this.#ema.value = SMOOTHING * this.#ema.value + (1 - SMOOTHING) * lossNats;
+      this.#ema.weight = SMOOTHING * this.#ema.weight + (1 - SMOOTHING);
+    }
+    this.#draw(lr);
+  }
+
+  /** After an evaluation: one row. Returns what the row says of speed, for the JSON line. */
+  evaluation({ step, lossNats, best }: EvalInfo, lr: number): { tokensPerSecond: number; trainLossNats: number } {
+    const { out } = this;
+    const { tokens, ms, lossSum, steps } = this.#interval;
+    const rate = ms > 0 ? (1000 * tokens) / ms : 0;
+    const train = steps > 0 ? lossSum / steps : Number.NaN;
+    const n = (x: number) => count(x, out.lang);
+    if (!this.#headed) {
+      this.#headed = true;
+      out.say(
+        out.style(
+          'dim',
+          this.#row(
+            out.lang === 'zh'
+              ? ['步', '训练', '验证', '词元/秒', '学习率', '已过/剩余']
+              : ['step', 'train', 'val', 'tokens/s', 'lr', 'elapsed/left'],
+          ),
+        ),
+      );
+    }
+    const arrow = (value: number, before: number | undefined) =>
+      before === undefined || !Number.isFinite(value)
+        ? ' '
+        : value < before
+          ? out.style('green', '▼')
+          : value > before
+            ? out.style('yellow', '▲')
+            : ' ';
+    out.say(
+      `${this.#row([
+        n(step),
+        steps > 0 ? `${loss(train)} ${arrow(train, this.#before.train)}` : '–  ',
+        `${loss(lossNats)} ${arrow(lossNats, this.#before.val)}`,
+        steps > 0 ? n(rate) : '–',
+        short(lr),
+        `${clock(this.#elapsed())}/${clock(this.#left())}`,
+      ])}${best ? `  ${out.style('cyan', '◇')}` : ''}`,
+    );
+    if (steps > 0) this.#before.train = train;
+    this.#before.val = lossNats;
+    this.#interval = { tokens: 0, ms: 0, lossSum: 0, steps: 0 };
+    this.#skip();
+    return { tokensPerSecond: rate, trainLossNats: train };
+  }
+
+  /** A text that the model wrote. */
+  sample({ prompt, text }: SampleInfo): void {
+    const { out } = this;
+    const label = out.t({ en: 'sample', zh: '样例' });
+    const one = printable(`«${prompt}»${text}`.replace(/\r?\n/g, '⏎ '));
+    out.say(`${' '.repeat(8)}${out.style('dim', label)} ${clip(one, Math.min(out.columns, 100) - 10 - displayWidth(label))}`);
+    this.#skip();
+  }
+
+  /** Time spent beside training (evaluating, saving) is no training time. */
+  #skip(): void {
+    this.#lastStepAt = this.now();
+  }
+  /** The trainer did something that is not a step. */
+  pause(): void {
+    this.#skip();
+  }
+
+  #row(cells: readonly string[]): string {
+    const widths = [7, 9, 9, 10, 8, 15];
+    return cells.map((c, i) => padStart(c, widths[i])).join(' ');
+  }
+
+  #elapsed(): number {
+    return (this.now() - this.#began) / 1000;
+  }
+  /** Seconds left, evaluations and samples included, from all that was done so far. */
+  #left(): number {
+    const done = this.#step - this.#firstStep;
+    return done === 0 ? Number.NaN : (this.#elapsed() / done) * (this.#config.steps - this.#step);
+  }
+
+  #draw(_lr: number): void {
+    const at = this.now();
+    if (at - this.#drawn < FRAME_MS) return;
+    this.#drawn = at;
+    if (this.#recent.ms > 2000 || this.#recent.rate === 0) {
+      this.#recent = { tokens: 0, ms: 0, rate: (1000 * this.#recent.tokens) / Math.max(1, this.#recent.ms) };
+    }
+    const { out } = this;
+    const { steps } = this.#config;
+    const share = this.#step / steps;
+    const value = this.#ema.weight > 0 ? this.#ema.value / this.#ema.weight : Number.NaN;
+    const arrow =
+      this.#before.train === undefined
+        ? ''
+        : value < this.#before.train
+          ? ` ${out.style('green', '▼')}`
+          : ` ${out.style('yellow', '▲')}`;
+    const n = (x: number) => count(x, out.lang);
+    const text = out.t({
+      en: `${Math.floor(100 * share)}% · ${n(this.#step)}/${n(steps)} · loss ${loss(value)}${arrow} · ${n(this.#recent.rate)} tokens/s · ${clock(this.#left())} left`,
+      zh: `${Math.floor(100 * share)}% · ${n(this.#step)}/${n(steps)} · 损失 ${loss(value)}${arrow} · ${n(this.#recent.rate)} 词元/秒 · 剩 ${clock(this.#left())}`,
+    });
+    const room = Math.min(30, out.columns - displayWidth(text) - 4);
+    const filled = room > 4 ? barOf(share, room) : '';
+    out.live(
+      room > 4 ? ` ${filled}${out.style('dim', '░'.repeat(Math.max(0, room - displayWidth(filled))))}  ${text}` : ` ${text}`,
+    );
+  }
+
+  /** The last lines: how it went, where it lies, what to type next. */
+  done({ step, status, best }: DoneInfo, { name, folder, prompt }: { name: string; folder: string; prompt: string }): void {
+    const { out } = this;
+    out.live('');
+    const zh = out.lang === 'zh';
+    const n = (x: number) => count(x, out.lang);
+    const bestText = best
+      ? zh
+        ? ` · 最佳验证 ${loss(best.lossNats)}（第 ${n(best.step)} 步，困惑度 ${Math.exp(best.lossNats).toFixed(1)}${best.bitsPerByte === undefined ? '' : `，${best.bitsPerByte.toFixed(2)} 比特/字节`}）`
+        : ` · best validation ${loss(best.lossNats)} (step ${n(best.step)}, perplexity ${Math.exp(best.lossNats).toFixed(1)}${best.bitsPerByte === undefined ? '' : `, ${best.bitsPerByte.toFixed(2)} bits a byte`})`
+      : '';
+    const elapsed = clock(this.#elapsed());
+    const words = prompt.replaceAll('"', '').replace(/\s+/g, ' ').trim();
+    if (status === 'done')
+      out.say(
+        `${out.style('green', '✔')} ${zh ? `完成 ${n(step)} 步 · ${elapsed}` : `${n(step)} steps done · ${elapsed}`}${bestText}`,
+      );
+    else
+      out.say(
+        `${out.style('yellow', '■')} ${zh ? `停在第 ${n(step)} 步，已保存 · ${elapsed}` : `stopped at step ${n(step)}, saved · ${elapsed}`}${bestText}`,
+      );
+    out.say(
+      status === 'done'
+        ? zh
+          ? `  存于 ${shortPath(folder)} · 让它写 qkv generate ${name} "${words}" · 看注意力 qkv trace ${name} "${words}"`
+          : `  in ${shortPath(folder)} · let it write: qkv generate ${name} "${words}" · look inside: qkv trace ${name} "${words}"`
+        : zh
+          ? `  存于 ${shortPath(folder)} · 继续 qkv train ${name} --resume`
+          : `  in ${shortPath(folder)} · go on: qkv train ${name} --resume`,
+    );
+  }
+}
+
+/** A path relative to here where that is shorter. */
+const shortPath = (path: string): string => {
+  const here = `${process.cwd()}/`;
+  return path.startsWith(here) ? path.slice(here.length) : path;
+};

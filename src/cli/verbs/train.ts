@@ -1,0 +1,279 @@
+/** `qkv train`: from text to a run that writes, or on with a run that stopped. */
+import { existsSync, statfsSync } from 'node:fs';
+import { basename, dirname, extname, join, resolve as resolvePath } from 'node:path';
+import { pretrain, type TrainEvent } from '../../applications/pretrain.ts';
+import { QkvError } from '../../errors.ts';
+import { findCheckpoint, stepName, stepsOf } from '../../io/checkpoint.ts';
+import { resolveRun } from '../../io/run-folder.ts';
+import { resolve, settings, settingsOfArguments, type TrainConfig } from '../config.ts';
+import { memoryOf, parametersOf, secondsFor } from '../estimate.ts';
+import { bytes, count } from '../format.ts';
+import { configOfRun, writtenIn } from '../load-run.ts';
+import { availableMemory, backendInfo, chooseBackend, machine, trainingFlops } from '../machine.ts';
+import { here, isCode } from '../messages.ts';
+import type { Output } from '../output.ts';
+import { readSettings } from '../settings-of.ts';
+import { stopOnSignals } from '../signals.ts';
+import { TrainScreen } from '../train-screen.ts';
+import { version } from '../version.ts';
+import type { Args, Verb } from '../verb.ts';
+import { checkMemory, vocabularyOf } from './estimate.ts';
+import { rootFlag } from './runs.ts';
+
+export const train: Verb = {
+  name: 'train',
+  about: { en: 'trains a decoder on text, or goes on with a run', zh: '在文本上训练解码器，或接着训练' },
+  words: [{ name: 'CONFIG-or-RUN', optional: true }],
+  settings,
+  flags: [
+    { name: 'resume', about: { en: 'go on with RUN from its newest sound checkpoint', zh: '从 RUN 最新的完好检查点继续' } },
+    { name: 'anyway', about: { en: 'start although memory or disk look too small', zh: '内存或磁盘看起来不够也开始' } },
+    rootFlag,
+  ],
+  examples: [
+    'qkv train',
+    'qkv train data=book.txt',
+    'qkv train qkv.json nLayer=6 lr=6e-4',
+    'qkv train demo-1 --resume',
+    'qkv train runs/demo-1/config.json seed=2',
+  ],
+  async run(args, out) {
+    const root = (args.flags['root'] as string | undefined) ?? 'runs';
+    const resume = Boolean(args.flags['resume']);
+    const { config, name } = resume ? resumed(args, root, out) : begun(args, root, out);
+    chooseBackend(config);
+    const anyway = Boolean(args.flags['anyway']);
+    const screen = new TrainScreen(out);
+    const said = { saving: false };
+    const stop = stopOnSignals(() => {
+      said.saving = true;
+      out.live('');
+      out.say(
+        out.t({ en: 'Stopping: saving first. Ctrl-C again stops at once.', zh: '正在停止：先保存。再按一次 Ctrl-C 立即停止。' }),
+      );
+    });
+    try {
+      const backend = backendInfo();
+      if (backend.name === 'none')
+        throw new QkvError('E191', `the native back-end does not load: ${backend.reason}`, { reason: backend.reason });
+      if (config.backend === 'native' && backend.name !== 'native')
+        throw new QkvError('E191', backend.reason, { reason: backend.reason });
+      if (backend.name !== 'native') out.message('W201', { reason: backend.reason });
+      const vocabSize = await vocabularyOf(config);
+      if (checkMemory(config, vocabSize, { anyway }))
+        out.message('W202', { needed: memoryOf(config, vocabSize).total, available: availableMemory() });
+      if (!anyway) checkDisk(config, vocabSize, root);
+
+      const { node, platform, cpu } = machine();
+      const env = {
+        qkv: version(),
+        node,
+        platform,
+        cpu,
+        seed: config.seed,
+        backend: backend.name,
+        isa: backend.isa,
+        threads: backend.threads,
+      };
+      let lastLr = config.lr;
+      let prompt = config.samplePrompt ?? '';
+      let first = true;
+      for await (const event of pretrain({ config, name, root, resume, env, stopped: () => stop.asked })) {
+        if (stop.asked && (event.type === 'tokenizer' || event.type === 'data')) {
+          out.say(
+            out.t({ en: 'Stopped before the first step; there was nothing to save.', zh: '在第一步之前停止；没有要保存的。' }),
+          );
+          out.event({ type: 'result', ok: false, status: 'stopped', step: 0 });
+          return 130;
+        }
+        switch (event.type) {
+          case 'tokenizer':
+            out.live(
+              event.merges === 0
+                ? out.t({
+                    en: `learning a vocabulary of ${count(event.of, 'en')} …`,
+                    zh: `正在学习 ${count(event.of, 'zh')} 项的词表…`,
+                  })
+                : '',
+            );
+            break;
+          case 'data':
+            out.live('');
+            break;
+          case 'start':
+            startScreen(screen, event, config, backend);
+            for (const { folder, why } of event.skipped)
+              out.say(
+                out.style('yellow', out.t({ en: `passed over ${here(folder)}: ${why}`, zh: `跳过 ${here(folder)}：${why}` })),
+              );
+            break;
+          case 'step':
+            lastLr = event.lr;
+            screen.step(event);
+            if (first && event.step === 1) {
+              const expected = Math.log(vocabSize);
+              if (Math.abs(event.lossNats - expected) > 0.15 * expected) out.message('W203', { loss: event.lossNats, expected });
+            }
+            first = false;
+            break;
+          case 'eval': {
+            const speed = screen.evaluation({ step: event.step, lossNats: event.valLossNats, best: event.best }, lastLr);
+            out.event({ ...event, ...speed });
+            continue;
+          }
+          case 'sample':
+            prompt = event.prompt;
+            screen.sample(event);
+            break;
+          case 'checkpoint':
+            screen.pause();
+            break;
+          case 'warning':
+            if (isCode(event.code)) out.message(event.code, { message: event.message, ...event.values } as never);
+            else out.say(out.style('yellow', event.message));
+            continue;
+          case 'end':
+            screen.done(
+              { step: event.step, status: event.status, best: event.best },
+              { name: event.run, folder: event.folder, prompt: prompt || out.t({ en: 'The', zh: '从前' }) },
+            );
+            out.event({ ...event, type: 'result', ok: true, parameters: parametersOf(config, vocabSize).total });
+            continue;
+        }
+        out.event(event);
+      }
+      return 0;
+    } catch (error) {
+      out.live('');
+      throw told(error, config, name, root);
+    } finally {
+      stop.dispose();
+    }
+  },
+};
+
+/** A new run: settings of file and command line, a name that is free. */
+function begun(args: Args, root: string, out: Output): { config: TrainConfig; name: string } {
+  const { config, file } = readSettings(args, out);
+  const name = config.name ?? freeName(config, file, root);
+  if (config.name !== null && existsSync(join(root, name))) {
+    throw new QkvError('E151', `a run called "${name}" exists`, {
+      name,
+      folder: join(root, name),
+      free: nextName(root, name.replace(/-\d+$/, '')),
+    });
+  }
+  // The name belongs to this run, not to the settings: they can be replayed under another one.
+  return { config: { ...config, name: null }, name };
+}
+
+/** An old run: its own settings, and what the command line changes. */
+function resumed(args: Args, root: string, out: Output): { config: TrainConfig; name: string } {
+  const word = args.words[0];
+  if (word === undefined)
+    throw new QkvError('E108', 'qkv train --resume: RUN is missing', {
+      verb: 'train',
+      word: 'RUN',
+      usage: 'qkv train RUN --resume',
+    });
+  const { name, folder } = resolveRun(word, { root });
+  if (stepsOf(folder).length === 0) throw new QkvError('E155', `run "${name}" has no checkpoint yet`, { name, steps: [] });
+  const { config, overrides } = resolve(writtenIn(folder), settingsOfArguments(args.settings));
+  for (const [key, before, after] of overrides) out.say(out.style('dim', `${key}: ${String(before)} → ${String(after)}`));
+  const was = configOfRun(folder);
+  // The weights have a shape: another one is another run.
+  for (const key of [
+    'model',
+    'nLayer',
+    'nHead',
+    'nKvHead',
+    'dModel',
+    'dFF',
+    'contextLength',
+    'tied',
+    'qkNorm',
+    'tokenizer',
+    'vocabSize',
+  ] as const) {
+    if (config[key] !== was[key]) {
+      throw new QkvError('E159', `${key} cannot change in a run that goes on`, {
+        key,
+        before: was[key],
+        after: config[key],
+        name,
+      });
+    }
+  }
+  return { config, name };
+}
+
+/** `demo-1` for demo/qkv.json, `book-1` for data=book.txt. */
+function freeName(config: TrainConfig, file: string | undefined, root: string): string {
+  const source =
+    file && basename(file) === 'qkv.json' ? basename(dirname(resolvePath(file))) : basename(config.data, extname(config.data));
+  const stem =
+    source
+      .replace(/[^\p{L}\p{N}._-]+/gu, '-')
+      .replace(/^[^\p{L}\p{N}]+/u, '')
+      .slice(0, 50) || 'run';
+  return nextName(root, stem);
+}
+
+function nextName(root: string, stem: string): string {
+  for (let n = 1; ; n++) if (!existsSync(join(root, `${stem}-${n}`))) return `${stem}-${n}`;
+}
+
+/** keep + 1 checkpoints and the best one lie on the disk while the newest is written; each holds weights and two moments. */
+function checkDisk(config: TrainConfig, vocabSize: number, root: string): void {
+  const checkpoints = config.keep + 2;
+  const needed = checkpoints * 12 * parametersOf(config, vocabSize).total;
+  let folder = resolvePath(root);
+  while (!existsSync(folder)) folder = dirname(folder);
+  const { bavail, bsize } = statfsSync(folder);
+  if (needed > bavail * bsize) {
+    throw new QkvError('E122', `${bytes(needed)} for ${checkpoints} checkpoints, ${bytes(bavail * bsize)} free`, {
+      needed,
+      free: bavail * bsize,
+      checkpoints,
+      folder,
+    });
+  }
+}
+
+function startScreen(
+  screen: TrainScreen,
+  event: Extract<TrainEvent, { type: 'start' }>,
+  config: TrainConfig,
+  backend: ReturnType<typeof backendInfo>,
+): void {
+  const { train: trainCounts } = event.data;
+  const left = (config.steps - event.step) / config.steps;
+  screen.start({
+    name: event.run,
+    folder: event.folder,
+    config,
+    vocabSize: event.vocabSize,
+    parameters: event.parameters,
+    trainTokens: event.trainTokens,
+    valTokens: event.valTokens,
+    charactersPerToken: trainCounts.tokens > 0 ? trainCounts.characters / trainCounts.tokens : undefined,
+    memory: memoryOf(config, event.vocabSize),
+    seconds: left * secondsFor(config, event.vocabSize, trainingFlops(config.precision === 'bf16')),
+    backend,
+    resumedFrom: event.step > 0 ? event.step : undefined,
+  });
+}
+
+/** An error as the person who started this run can use it: with the run's name, its last good checkpoint, and what to try. */
+function told(error: unknown, config: TrainConfig, name: string, root: string): unknown {
+  if (!(error instanceof QkvError) || error.code !== 'E140') return error;
+  const folder = join(root, name);
+  let lastGood: string | undefined;
+  try {
+    const found = findCheckpoint(folder);
+    lastGood = found && join(folder, stepName(found.step));
+  } catch {
+    // all damaged: then there is none
+  }
+  return new QkvError('E140', error.message, { ...error.values, run: name, lastGood, lr: config.lr });
+}
