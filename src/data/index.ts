@@ -1,5 +1,7 @@
 /** Text on disk → training batches. Read in this order: lines, sources, split, shards, prepare, batches. */
 export * from './batches.ts';
+export * from './clean.ts';
+export { type DedupeOptions, jaccard, type Leak, leakTest, type NearDuplicates, nearDuplicates, shingles } from './dedupe.ts';
 export { type Encoding, guessEncoding } from './encoding.ts';
 export * from './inspect.ts';
 export { type LineBatch, lineBatches, MAX_LINE_BYTES } from './lines.ts';
