@@ -58,7 +58,7 @@ inline Vec vmin(Vec a, Vec b) { return a < b ? a : b; }
 inline Vec vabs(Vec a) { return reinterpret_cast<Vec>(reinterpret_cast<IVec>(a) & 0x7fffffff); }
 inline Vec vsqrt(Vec a) {
 #if defined(__AVX512F__)
-  return _mm512_sqrt_ps(a);
+  return _mm512_maskz_sqrt_ps(static_cast<__mmask16>(-1), a);  // not _mm512_sqrt_ps: GCC 12 warns about its undefined operand
 #elif defined(__AVX2__)
   return _mm256_sqrt_ps(a);
 #elif defined(__x86_64__)

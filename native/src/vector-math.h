@@ -1,0 +1,150 @@
+// Elementary functions on Vec. Coefficients without a source are minimax fits made for this file (weighted least squares, Lawson's weights); the error
+// given beside them is the fit's own, relative, and f32 rounding adds 1 to 3 units in the last place.
+#pragma once
+#include "simd.h"
+
+namespace qkv::QKV_ISA {
+
+typedef uint32_t UVec __attribute__((vector_size(W * 4)));
+
+inline Vec bitsToFloat(IVec v) { return reinterpret_cast<Vec>(v); }
+inline IVec floatToBits(Vec v) { return reinterpret_cast<IVec>(v); }
+inline IVec lanes() {  // 0, 1, 2 …
+  IVec v{};
+  for (int i = 0; i < W; i++) v[i] = i;
+  return v;
+}
+/// The first n lanes of v; the others are `fill`.
+inline Vec firstLanes(Vec v, int n, float fill) { return lanes() < iset1(n) ? v : set1(fill); }
+/// The larger one; NaN when either is. (vmax gives b when either is NaN.)
+inline Vec maxNaN(Vec a, Vec b) {
+  const Vec m = vmax(a, b);
+  return a != a ? a : m;
+}
+inline Vec minNaN(Vec a, Vec b) {
+  const Vec m = vmin(a, b);
+  return a != a ? a : m;
+}
+/// −1, 0 or 1; NaN stays.
+inline Vec vsign(Vec x) {
+  const Vec s = x > 0.f ? set1(1.f) : x;
+  return x < 0.f ? set1(-1.f) : s;
+}
+inline Vec vfloor(Vec x) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_roundscale_ps(static_cast<__mmask16>(-1), x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+#elif defined(__AVX2__)
+  return _mm256_floor_ps(x);
+#elif defined(__aarch64__)
+  return vrndmq_f32(x);
+#else
+  Vec y;
+  for (int i = 0; i < W; i++) y[i] = std::floor(x[i]);
+  return y;
+#endif
+}
+
+/// eˣ for x ≤ 88 (not checked: see vexp of simd.h for any x). Exactly 0 from −88 down, −∞ included; NaN stays.
+/// n = round(x / ln 2) appears, with the exponent's bias, in the low bits of a float near 1.5·2²³: shifted left by 23 they are 2ⁿ, or 0 for n = −127.
+inline Vec expTo88(Vec x) {
+  const Vec magic = set1(12582912.f + 127.f);
+  x = vmax(set1(-88.f), x);
+  const Vec t = x * 1.44269504f + magic;
+  const Vec n = t - magic;
+  Vec r = x - n * 0.693359375f;  // ln 2 in two parts (Cody & Waite)
+  r = r - n * -2.12194440e-4f;
+  Vec p = set1(1.9875691500e-4f);  // (eʳ − 1 − r) / r², the polynomial of vexp
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + (r + 1.f);
+  return p * bitsToFloat(floatToBits(t) << 23);
+}
+
+/// 1 / (1 + e⁻ˣ)
+inline Vec sigmoid(Vec x) { return 1.f / (1.f + expTo88(vmin(set1(88.f), -x))); }
+
+/// ln x. x = m·2ᵉ with m in [√½, √2), f = m − 1: ln m = f − f²/2 + f³·P(f), 6e-9. Denormals count as zero.
+inline Vec vlog(Vec x) {
+  const IVec shifted = floatToBits(x) - 0x3f3504f3;  // √½
+  const IVec exponent = shifted >> 23;
+  const Vec e = __builtin_convertvector(exponent, Vec);
+  const Vec f = bitsToFloat(floatToBits(x) - (exponent << 23)) - 1.f;
+  Vec p = set1(-0.0763449302f);
+  p = p * f + 0.127615756f;
+  p = p * f + -0.131601831f;
+  p = p * f + 0.142017582f;
+  p = p * f + -0.166233573f;
+  p = p * f + 0.200012269f;
+  p = p * f + -0.25000821f;
+  p = p * f + 0.333333317f;
+  const Vec f2 = f * f;
+  Vec y = (f2 * f) * p + e * -2.12194440e-4f;
+  y = y - 0.5f * f2;
+  y = (y + f) + e * 0.693359375f;
+  y = x < INFINITY ? y : x;
+  y = x < 0.f ? set1(NAN) : y;
+  return x == 0.f ? set1(-INFINITY) : y;
+}
+
+/// erf x = x·P(x²)/Q(x²) for |x| < 3.925, ±1 beyond. 2e-8
+inline Vec erf(Vec x) {
+  const Vec t = x * x;
+  Vec p = set1(2.04603211e-6f), q = set1(3.80478352e-5f);
+  p = p * t + 0.000284843742f;
+  q = q * t + 0.00116385739f;
+  p = p * t + 0.0037725463f;
+  q = q * t + 0.0149831903f;
+  p = p * t + 0.052769288f;
+  q = q * t + 0.114182673f;
+  p = p * t + 0.190593621f;
+  q = q * t + 0.502241929f;
+  p = p * t + 1.12837915f;
+  q = q * t + 1.f;
+  const Vec inside = vmax(set1(-1.f), vmin(set1(1.f), x * p / q));
+  return vabs(x) >= 3.925f ? vsign(x) : inside;
+}
+
+/// Φ(x) = P(N(0, 1) ≤ x), given e = exp(−x²/2): Φ(−t) = e·P(t)/Q(t) for t ≥ 0, 5e-9, relative also in the tail. ±∞ give 0 and 1.
+inline Vec gaussianCdf(Vec x, Vec e) {
+  const Vec t = vmin(set1(14.f), vabs(x));
+  Vec p = set1(0.00403689528f), q = set1(0.010118857f);
+  p = p * t + 0.0400973916f;
+  q = q * t + 0.100516466f;
+  p = p * t + 0.181643888f;
+  q = q * t + 0.465270083f;
+  p = p * t + 0.436143687f;
+  q = q * t + 1.19588823f;
+  p = p * t + 0.5f;
+  q = q * t + 1.6701723f;
+  q = q * t + 1.f;
+  const Vec tail = e * p / q;
+  return x < 0.f ? tail : 1.f - tail;
+}
+inline Vec gaussianExp(Vec x) { return expTo88(x * x * -0.5f); }
+
+/// x·Φ(x).  Hendrycks & Gimpel 2016
+inline Vec gelu(Vec x) { return x * gaussianCdf(x, gaussianExp(x)); }
+/// Φ(x) + x·φ(x)
+inline Vec geluSlope(Vec x) {
+  const Vec e = gaussianExp(x);
+  return gaussianCdf(x, e) + x * (e * 0.398942280f);  // 1/√(2π)
+}
+
+/// x/2·(1 + tanh u) = x·σ(2u), u = √(2/π)·(x + 0.044715 x³)
+inline Vec geluTanhArgument(Vec x) { return x * (1.59576912f + 0.0713548163f * (x * x)); }  // 2u
+inline Vec geluTanh(Vec x) { return x * sigmoid(geluTanhArgument(x)); }
+inline Vec geluTanhSlope(Vec x) {
+  const Vec s = sigmoid(geluTanhArgument(x));
+  return s + x * (s * (1.f - s)) * (1.59576912f + 0.214064449f * (x * x));
+}
+
+inline Vec silu(Vec x) { return x * sigmoid(x); }
+inline Vec siluSlope(Vec x) {
+  const Vec s = sigmoid(x);
+  return s * (1.f + x * (1.f - s));
+}
+
+}  // namespace qkv::QKV_ISA
