@@ -40,6 +40,13 @@ const anyType = ['f32', 'bf16', 'f16', 'i32', 'u8'] as const;
 const strided: Layout = 'strided';
 const rows: Layout = 'rows';
 
+/** Inputs of an elementwise kernel and its output; now and then the output is the first input itself. */
+function elementwise(draw: Draw, shape: readonly number[], ...values: (() => number)[]): Pick<Case, 'inputs' | 'outputs'> {
+  const inPlace = draw.chance(0.1);
+  const inputs = values.map((value, i) => draw.input(shape, { layout: inPlace && i === 0 ? 'contiguous' : strided, value }));
+  return { inputs, outputs: [inPlace ? inputs[0] : draw.output(shape)] };
+}
+
 export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
   // ---- element by element
 
@@ -120,8 +127,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
       return positive.has(f) && !draw.chance(special) ? Math.abs(x) + (f === 'recip' ? 0.01 : 0) : x;
     };
     return {
-      inputs: [draw.input(shape, { layout: strided, value })],
-      outputs: [draw.output(shape)],
+      ...elementwise(draw, shape, value),
       options: { f },
       tolerance: unaryTolerance[f],
     };
@@ -137,8 +143,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
       return f === 'recip' && Math.abs(x) < 0.05 ? 0.05 : x;
     };
     return {
-      inputs: [draw.input(shape, { layout: strided }), draw.input(shape, { layout: strided, value })],
-      outputs: [draw.output(shape)],
+      ...elementwise(draw, shape, () => draw.normal(), value),
       options: { f },
       // dy·f′: |dy| < 5.8, and f′ of the gates is a sum of terms near 1 times x, which may cancel
       tolerance: { abs: 4e-6 * (f === 'gelu' || f === 'geluTanh' || f === 'silu' ? Math.max(1, domain) : 1), rel: 3e-6 },
@@ -155,11 +160,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
     const base = () => (wholePower ? draw.normal() * 2 : Math.abs(draw.normal()) + 1e-3);
     const power = () => (wholePower ? draw.int(-3, 5) : draw.normal() * 2);
     return {
-      inputs: [
-        draw.input(shape, { layout: strided, value: f === 'pow' ? base : ordinary }),
-        draw.input(shape, { layout: strided, value: f === 'pow' ? power : ordinary }),
-      ],
-      outputs: [draw.output(shape)],
+      ...elementwise(draw, shape, f === 'pow' ? base : ordinary, f === 'pow' ? power : ordinary),
       options: { f },
       tolerance: f === 'pow' ? { abs: tiny, rel: 1e-5 } : f === 'div' ? { abs: tiny, rel: 4 * u } : exact, // aᵇ = e^(b·ln a): |b·ln a| ≲ 40 amplifies u
     };
@@ -170,8 +171,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
     const scale = draw.pick(0, 1, -1, draw.normal() * 10);
     const shift = draw.pick(0, 1, draw.normal() * 10);
     return {
-      inputs: [draw.input(shape, { layout: strided, value: () => draw.value() })],
-      outputs: [draw.output(shape)],
+      ...elementwise(draw, shape, () => draw.value()),
       options: { scale, shift },
       tolerance: { abs: 4 * u * (6 * Math.abs(scale) + Math.abs(shift)), rel: 0 },
     };
@@ -201,8 +201,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
   dropout(draw) {
     const shape = draw.shape(draw.int(1, 4), 2000);
     return {
-      inputs: [draw.input(shape, { layout: strided })],
-      outputs: [draw.output(shape)],
+      ...elementwise(draw, shape, () => draw.normal()),
       options: { p: draw.pick(0, 0.1, 0.5, 0.9), seed: draw.seed() },
       tolerance: { abs: 0, rel: 4 * u },
     };

@@ -38,11 +38,10 @@ function run(mode: string, settings: Record<string, string>): Promise<Report> {
 const texts = ({ failures }: Report) => failures.map(({ text }) => text).join('\n\n');
 const native = createNative();
 
-test.runIf(!native)('there is no other backend here: the native addon is not built', () => {
-  expect(native).toBeUndefined();
-});
+if (native) describe('native', { timeout: 300_000 }, nativeTests);
+else test('there is no other backend here: the native addon is not built', () => expect(native).toBeUndefined());
 
-describe.runIf(native)('native', () => {
+function nativeTests(): void {
   test.concurrent(`agrees with the reference (QKV_SEED=${seed}, ${cases} cases)`, async () => {
     const report = await run('check', {});
     expect(texts(report)).toBe('');
@@ -73,4 +72,4 @@ describe.runIf(native)('native', () => {
     const { extraBytes } = await run('memory', {});
     expect(extraBytes).toBeLessThan(8 * 2 ** 20);
   });
-});
+}
