@@ -154,7 +154,7 @@ test('a disk that is too small is refused before the run', () => {
   const fs = { ...realFs, statfsSync: () => ({ bavail: 2000, bsize: 4096 }) } as unknown as typeof realFs;
   expect(() => checkDiskRoom(run, 2_000_000, 2, fs)).not.toThrow();
   expect(() => checkDiskRoom(run, 3_000_000_000, 2, fs)).toThrow(/needs 9.0 GB for 3 checkpoints, 8.2 MB free/);
-  expect(() => checkDiskRoom(run, 1e18, 2)).toThrow(expect.objectContaining({ code: 'E121' }));
+  expect(() => checkDiskRoom(run, 1e18, 2)).toThrow(expect.objectContaining({ code: 'E122' }));
 });
 
 test('arguments that would make names or counts of another kind are refused', () => {

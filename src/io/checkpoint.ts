@@ -287,14 +287,14 @@ export function findCheckpoint(
 
 /**
  * Refuses a run whose checkpoints cannot fit: `keep` + 1 of them lie on the disk while the newest is written.
- * @throws QkvError E121
+ * @throws QkvError E122
  */
 export function checkDiskRoom(runFolder: string, checkpointBytes: number, keep: number, fs: FileSystem = realFs): void {
   const { bavail, bsize } = fs.statfsSync(runFolder);
   const [needed, free] = [checkpointBytes * (keep + 1), bavail * bsize];
   if (needed <= free) return;
   const text = `${runFolder}: needs ${sayBytes(needed)} for ${keep + 1} checkpoints, ${sayBytes(free)} free. Lower keep, or save elsewhere`;
-  throw new QkvError('E121', text, { needed, free, checkpoints: keep + 1, folder: runFolder });
+  throw new QkvError('E122', text, { needed, free, checkpoints: keep + 1, folder: runFolder });
 }
 
 /** Saves again and again through one failure or two: training goes on, and stops after three failures in a row. */
