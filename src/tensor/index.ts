@@ -1,6 +1,6 @@
 export { Tensor, type Axis, type Operand } from './tensor.ts';
 export { type Gradients, noGrad } from './autograd.ts';
-export { memory, type Scope, scope, tidy } from './scope.ts';
+export { memory, Scope, scope, tidy } from './scope.ts';
 export { check, type Shape, ShapeError, show, size } from './shape.ts';
 export { Rng } from './random.ts';
 export type { DType } from './dtype.ts';

@@ -14,6 +14,13 @@ export class Scope implements Disposable {
   constructor(readonly name: string) {
     Scope.#stack.push(this);
   }
+  /** Hands `t` to the outermost open scope: it lives as long as the whole computation does. What a recorder is given is kept so. */
+  static keepOutermost<T extends Tensor>(t: T): T {
+    t.owner?.disown(t);
+    t.owner = Scope.#stack[0];
+    t.owner?.adopt(t);
+    return t;
+  }
   adopt(t: Tensor): void {
     this.#owned.add(t);
   }

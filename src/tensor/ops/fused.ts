@@ -111,7 +111,7 @@ export interface AttentionOptions {
   softcap?: number;
   dropout?: { p: number; seed: number };
 }
-interface AttentionKernelOptions {
+export interface AttentionKernelOptions {
   scale: number;
   left: number;
   right: number;
@@ -180,7 +180,7 @@ export interface LossOptions {
   /** Adds zLoss · lse²: keeps the logits from drifting. Chowdhery et al. 2022 */
   zLoss?: number;
 }
-type LossKernelOptions = Required<LossOptions>;
+export type LossKernelOptions = Required<LossOptions>;
 /** The target that no loss counts; PyTorch's choice. */
 export const IGNORE_INDEX = -100;
 const lossDefaults = ({ ignoreIndex = IGNORE_INDEX, labelSmoothing = 0, zLoss = 0 }: LossOptions): LossKernelOptions => ({
