@@ -65,6 +65,8 @@ test('JSONL: fields with types and examples, the right field found, duplicates a
   expect(report.fields![0]).toMatchObject({ types: { string: 60 }, share: 60 / 61 });
   expect(report.fields![3]).toMatchObject({ types: { null: 30, list: 30 } });
   expect(codes(report)).toEqual(['E131', 'E136', 'W231', 'W236']);
+  expect(report.warnings[0].values).toMatchObject({ line: 1, field: 'text', fields: ['content', 'title', 'id', 'tags'] });
+  expect(report.warnings[1].values).toMatchObject({ rejected: 2, rows: 62, limit: 0.01, first: { line: 61, kind: 'bad_json' } });
   expect(report.rejects.map((r) => [r.line, r.kind])).toEqual([
     [61, 'bad_json'],
     [62, 'bad_field'],

@@ -95,7 +95,7 @@ export async function inspectData(path: string | readonly string[], options: Ins
   const warn = (code: string, message: string, values: Record<string, unknown>) => warnings.push({ code, message, values });
   const jsonl = files.filter((f) => f.kind === 'jsonl');
   const fields = jsonl.length > 0 ? await fieldsOf(jsonl) : undefined;
-  const field = fieldFor(options.field, fields, warn);
+  const field = fieldFor(options.field, fields, jsonl[0]?.path ?? '', warn);
 
   const rejected: Reject[] = [];
   const rejects = new Rejects(1, (r) => rejected.length < 5 && r.kind !== 'empty' && rejected.push(r));
@@ -174,7 +174,10 @@ export async function inspectData(path: string | readonly string[], options: Ins
     warn('E136', `${rejects.rejected} of ${rows} rows would be refused; training stops above 1 %`, {
       rejected: rejects.rejected,
       rows,
+      limit: 0.01,
       kinds: { ...rejects.refused },
+      first: rejected[0],
+      rejectsFile: undefined,
     });
   if (duplicates > 0)
     warn('W231', `${duplicates} of ${lengths.documents} documents are copies of an earlier one`, {
@@ -239,6 +242,7 @@ const start = (text: string): string =>
 function fieldFor(
   asked: string | undefined,
   fields: FieldReport[] | undefined,
+  path: string,
   warn: (code: string, message: string, values: Record<string, unknown>) => void,
 ): string {
   const wanted = asked ?? 'text';
@@ -246,6 +250,8 @@ function fieldFor(
   const longest = fields.find((f) => f.types['string'] > 0);
   const names = fields.map((f) => f.name);
   warn('E131', `no field "${wanted}"${longest ? `; "${longest.name}" was looked at instead (data.field=${longest.name})` : ''}`, {
+    path,
+    line: 1,
     field: wanted,
     fields: names,
   });

@@ -253,6 +253,21 @@ test('bad input: code and values, and nothing is left behind', async () => {
   });
 });
 
+test('a signal stops it between two reads, and nothing is left', async () => {
+  const path = join(folder(), 'rows.txt');
+  writeFileSync(path, 'a line of text\n'.repeat(300_000));
+  const outDir = folder();
+  const stop = new AbortController();
+  const reading: Progress[] = [];
+  const onProgress = (p: Progress) => {
+    reading.push(p);
+    if (reading.length === 2) stop.abort(new Error('SIGINT'));
+  };
+  await expect(prepare({ path, outDir, signal: stop.signal, onProgress })).rejects.toThrow('SIGINT');
+  expect(reading).toHaveLength(2);
+  expect(readdirSync(outDir)).toEqual([]);
+});
+
 test('rejected rows are kept for the reader, in a finished folder too', async () => {
   const path = join(folder(), 'rows.jsonl');
   writeFileSync(path, '{"text":"a"}\n'.repeat(150) + 'no\n\n');
