@@ -400,13 +400,18 @@ export function typed(text: string, name: string, table: Record<string, z.ZodTyp
 }
 
 /** E101, with the nearest key and what other programs call it. */
-export function unknownSetting(name: string, at: Place, keys: readonly string[] = settingKeys): QkvError {
+export function unknownSetting(
+  name: string,
+  at: Place,
+  { keys = settingKeys, text = false }: { keys?: readonly string[]; text?: boolean } = {},
+): QkvError {
   const best = nearest(name, keys, foreignNames);
   return new QkvError('E101', `unknown setting "${name}"${best ? `. Did you mean ${best}?` : ''} (qkv config keys)`, {
     key: name,
     at,
     nearest: best,
     keys: [...keys],
+    ...(text && { text }),
   });
 }
 

@@ -8,7 +8,7 @@ export interface HeadScore {
   previous: number;
   /** Mean weight on the first token, for queries after it. */
   first: number;
-  /** Mean weight on the token itself. */
+  /** Mean weight on the token itself, for queries after the first, which has no choice. */
   self: number;
   /** Mean weight on earlier copies of the same token, where there are any; NaN when no token repeats. */
   duplicate: number;
@@ -35,8 +35,8 @@ export function scoreHead(weights: ArrayLike<number>, ids: ArrayLike<number>, la
   let induction = 0;
   let repeats = 0;
   for (let q = 0; q < T; q++) {
-    self += at(q, q) / T;
     if (q > 0) {
+      self += at(q, q) / (T - 1);
       previous += at(q, q - 1) / (T - 1);
       first += at(q, 0) / (T - 1);
     }

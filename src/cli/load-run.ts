@@ -42,7 +42,7 @@ export function loadRun(
 ): LoadedRun {
   const { name, folder, step } = resolveRun(spec, { root });
   const found = findCheckpoint(folder, { step });
-  if (!found) throw new QkvError('E155', `run "${name}" has no checkpoint yet`, { name, steps: [] });
+  if (!found) throw new QkvError('E152', `run "${name}" has no checkpoint yet`, { name });
   const config = configOfRun(folder);
   chooseBackend({ backend, threads: threads ?? config.threads });
   setPrecision(config.precision);

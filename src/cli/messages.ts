@@ -75,22 +75,24 @@ const tally = (kinds: Record<string, number>, names: Record<string, string>, lan
     .map(([k, n]) => `${count(n, lang)} ${names[k] ?? k}`)
     .join(lang === 'zh' ? '、' : ', ');
 
+/** Why the system refused: our words (data/errors.ts) and its own codes. */
 const reasonEn: Record<string, string> = {
   full: 'the disk is full',
   'read-only': 'it is read-only',
   permission: 'no permission',
-};
-const reasonZh: Record<string, string> = { full: '磁盘已满', 'read-only': '只读', permission: '没有权限' };
-
-const sysEn: Record<string, string> = {
   ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk is full',
   EROFS: 'it is read-only',
   EACCES: 'no permission',
   EPERM: 'no permission',
   ENOTDIR: 'a file is in the way',
 };
-const sysZh: Record<string, string> = {
+const reasonZh: Record<string, string> = {
+  full: '磁盘已满',
+  'read-only': '只读',
+  permission: '没有权限',
   ENOSPC: '磁盘已满',
+  EDQUOT: '磁盘已满',
   EROFS: '只读',
   EACCES: '没有权限',
   EPERM: '没有权限',
@@ -100,7 +102,8 @@ const sysZh: Record<string, string> = {
 /** The values that each code is made of. */
 export interface Values {
   E100: { verb: string; nearest?: string };
-  E101: { key: string; at?: Place; nearest?: string; keys: string[] };
+  /** `text`: the verb also takes free text, which may look like a setting. */
+  E101: { key: string; at?: Place; nearest?: string; keys: string[]; text?: boolean };
   E102: { rule: 'dModel' | 'even' | 'nKvHead'; dModel?: number; nHead: number; nKvHead?: number; tries: number[]; at?: Place };
   E103: { key: string; value: unknown; at?: Place; allowed: string; allowedZh: string };
   E104: { file: string; line: number; problem: 'expected' | 'duplicate' | 'value'; what: string };
@@ -150,20 +153,21 @@ export interface Values {
     lastGood?: string;
     lr?: number;
   };
-  E150: { name: string; names: string[]; near?: string; root: string };
-  E151: { name: string; folder: string; free: string };
+  E150: { name: string; runs: string[]; nearest?: string; folder: string };
+  E151: { name: string; step?: number; free: string };
   E152: { name: string };
-  E153: { folder: string; reason: string };
-  E154: { folder: string; pid?: number; host?: string; since?: string };
-  E155: { name: string; step?: string; steps: number[] };
-  E156: { path: string };
-  E157: { template: string; templates: string[]; nearest?: string };
+  E153: { path: string };
+  E154: { template: string; templates: string[]; nearest?: string };
+  E155: { name: string; step: string | number; steps: number[] };
+  E156: { name: string; pid?: number; host?: string };
+  E157: { name: string };
   E158: { path: string };
   E159: { key: string; before: unknown; after: unknown; name: string };
   E160: { tokens: number; contextLength: number };
   E161: { verb: string };
   E162: { char: string; position: number; vocabSize: number };
   E163: { layer: number; head: number; nLayer: number; nHead: number };
+  E164: { name: string; step: number; steps: number };
   E180: { expected: number; found: number; path: string; sha?: string; right?: string };
   E181: { path: string; reason: string };
   E182: { path: string };
@@ -205,13 +209,15 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
       text(
         `unknown setting "${v.key}"`,
         placeEn(v.at),
-        `${v.nearest ? `Did you mean ${v.nearest}?  ` : ''}Settings: ${some(v.keys, ' ')}  (${cmd('qkv config keys')})`,
+        `${v.nearest ? `Did you mean ${v.nearest}?  ` : ''}Settings: ${some(v.keys, ' ', 8)}${v.text ? '' : `  (${cmd('qkv config keys')})`}`,
+        v.text && 'Is it a text? After -- every word is text',
       ),
     zh: (v) =>
       text(
         `未知配置项 “${v.key}”`,
         placeZh(v.at),
-        `${v.nearest ? `你是不是想写 ${v.nearest}？  ` : ''}可用项：${some(v.keys, ' ')}  （${cmd('qkv config keys')}）`,
+        `${v.nearest ? `你是不是想写 ${v.nearest}？  ` : ''}可用项：${some(v.keys, ' ', 8)}${v.text ? '' : `  （${cmd('qkv config keys')}）`}`,
+        v.text && '这是文本吗？-- 之后的词都当作文本',
       ),
   },
   E102: {
@@ -570,7 +576,7 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
         `第 ${count(v.step, 'zh')} 步：${v.what === 'loss' ? '损失' : '梯度范数'}变成 ${v.value}` +
           `${v.previousLoss === undefined ? '' : `（第 ${count(v.previousStep!, 'zh')} 步的损失还是 ${v.previousLoss.toPrecision(3)}）`}，本步没有更新`,
         { where: v.run && `runs/${v.run}` },
-        v.where && `第一个非有限值：${v.where}`,
+        v.where && `第一个非有限值：${v.where.replace(/^gradient of (.*)$/, '$1 的梯度')}`,
         (v.lastGood ? `最后完好：${here(v.lastGood)}。` : '还没有检查点。') + `可试：${cmd(retry(v))}`,
       ),
   },
@@ -578,86 +584,42 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
     exit: 3,
     en: (v) =>
       text(
-        `no run called "${v.name}".${v.names.length ? ` Runs here: ${some(v.names, ', ')}` : ` There are no runs in ${here(v.root)}`}`,
-        { where: v.near ? `did you mean ${v.near}?` : undefined },
-        v.names.length ? '' : `Make one: ${cmd('qkv train data=book.txt')}`,
+        `no run called "${v.name}".${v.runs.length ? ` Runs here: ${some(v.runs, ', ')}` : ` There are no runs in ${here(v.folder)}`}`,
+        { where: v.nearest ? `did you mean ${v.nearest}?` : undefined },
+        v.runs.length ? '' : `Make one: ${cmd('qkv train data=book.txt')}`,
       ),
     zh: (v) =>
       text(
-        `没有名为 “${v.name}” 的运行。${v.names.length ? `这里有：${some(v.names, '、')}` : `${here(v.root)} 里没有运行`}`,
-        { where: v.near ? `是不是 ${v.near}？` : undefined },
-        v.names.length ? '' : `训练一个：${cmd('qkv train data=book.txt')}`,
+        `没有名为 “${v.name}” 的运行。${v.runs.length ? `这里有：${some(v.runs, '、')}` : `${here(v.folder)} 里没有运行`}`,
+        { where: v.nearest ? `是不是 ${v.nearest}？` : undefined },
+        v.runs.length ? '' : `训练一个：${cmd('qkv train data=book.txt')}`,
       ),
   },
   E151: {
     exit: 2,
     en: (v) =>
       text(
-        `a run called "${v.name}" exists`,
-        { where: here(v.folder) },
+        `a run called "${v.name}" exists${v.step === undefined ? '' : ` (at step ${count(v.step, 'en')})`}`,
         `Go on with it: ${cmd(`qkv train ${shellWord(v.name)} --resume`)}   or another name: ${opt(`name=${v.free}`)}`,
       ),
     zh: (v) =>
       text(
-        `名为 “${v.name}” 的运行已存在`,
-        { where: here(v.folder) },
+        `名为 “${v.name}” 的运行已存在${v.step === undefined ? '' : `（第 ${count(v.step, 'zh')} 步）`}`,
         `接着训练：${cmd(`qkv train ${shellWord(v.name)} --resume`)}   或换个名字：${opt(`name=${v.free}`)}`,
       ),
   },
   E152: {
-    exit: 2,
-    en: (v) =>
-      text(
-        `"${v.name}" cannot be the name of a run`,
-        'Letters and digits of any script, - _ and . ; at most 64, a letter or digit first',
-      ),
-    zh: (v) => text(`“${v.name}” 不能作运行的名字`, '可用任何文字的字母和数字、- _ 和 . ；至多 64 个，以字母或数字开头'),
-  },
-  E153: {
-    exit: 4,
-    en: (v) =>
-      text(
-        `cannot make the folder ${here(v.folder)}: ${sysEn[v.reason] ?? v.reason}`,
-        'Free space, change the mode of the folder above it, or work in another one',
-      ),
-    zh: (v) =>
-      text(`建不了文件夹 ${here(v.folder)}：${sysZh[v.reason] ?? v.reason}`, '腾出空间、改上级文件夹的权限，或换一个文件夹'),
-  },
-  E154: {
-    exit: 2,
-    en: (v) =>
-      text(
-        `another process trains this run now${v.pid ? ` (${v.pid} on ${v.host})` : ''}`,
-        { where: here(v.folder) },
-        'Stop it first with Ctrl-C in its terminal; it saves before it ends',
-      ),
-    zh: (v) =>
-      text(
-        `另一个进程正在训练此运行${v.pid ? `（${v.host} 上的 ${v.pid}）` : ''}`,
-        { where: here(v.folder) },
-        '先在它的终端按 Ctrl-C 停止；它会先保存',
-      ),
-  },
-  E155: {
     exit: 3,
     en: (v) =>
-      v.steps.length === 0
-        ? text(
-            `run "${v.name}" has no checkpoint`,
-            `Begin it again: ${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)}`)}`,
-          )
-        : text(`run "${v.name}" has no checkpoint ${v.step}`, `It has: ${v.steps.join(', ')}`),
-    zh: (v) =>
-      v.steps.length === 0
-        ? text(`运行 “${v.name}” 没有检查点`, `重新开始：${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)}`)}`)
-        : text(`运行 “${v.name}” 没有检查点 ${v.step}`, `有：${v.steps.join('、')}`),
+      text(`run "${v.name}" has no checkpoint`, `Begin it again: ${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)}`)}`),
+    zh: (v) => text(`运行 “${v.name}” 没有检查点`, `重新开始：${cmd(`qkv train ${shellWord(`runs/${v.name}/config.json`)}`)}`),
   },
-  E156: {
+  E153: {
     exit: 2,
     en: (v) => text(`${here(v.path)} exists and is not empty`, 'Take another name; nothing was changed'),
     zh: (v) => text(`${here(v.path)} 已存在且不为空`, '换个名字；没有改动任何东西'),
   },
-  E157: {
+  E154: {
     exit: 2,
     en: (v) =>
       text(
@@ -666,6 +628,34 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
       ),
     zh: (v) =>
       text(`没有模板 “${v.template}”`, `${v.nearest ? `你是不是想写 ${v.nearest}？  ` : ''}模板：${v.templates.join('、')}`),
+  },
+  E155: {
+    exit: 3,
+    en: (v) =>
+      text(`run "${v.name}" has no checkpoint ${v.step}`, v.steps.length ? `It has: ${v.steps.join(', ')}` : 'It has none'),
+    zh: (v) => text(`运行 “${v.name}” 没有检查点 ${v.step}`, v.steps.length ? `有：${v.steps.join('、')}` : '一个也没有'),
+  },
+  E156: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `another process trains "${v.name}" now${v.pid ? ` (${v.pid} on ${v.host})` : ''}`,
+        'Stop it first with Ctrl-C in its terminal; it saves before it ends',
+      ),
+    zh: (v) =>
+      text(
+        `另一个进程正在训练 “${v.name}”${v.pid ? `（${v.host} 上的 ${v.pid}）` : ''}`,
+        '先在它的终端按 Ctrl-C 停止；它会先保存',
+      ),
+  },
+  E157: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `"${v.name}" cannot be the name of a run`,
+        'Letters and digits of any script, - _ and . ; at most 64, a letter or digit first',
+      ),
+    zh: (v) => text(`“${v.name}” 不能作运行的名字`, '可用任何文字的字母和数字、- _ 和 . ；至多 64 个，以字母或数字开头'),
   },
   E158: {
     exit: 2,
@@ -725,6 +715,19 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
       text(`there is no head L${v.layer}H${v.head}`, `This model has layers 0 … ${v.nLayer - 1} and heads 0 … ${v.nHead - 1}`),
     zh: (v) => text(`没有 L${v.layer}H${v.head} 这个头`, `此模型有第 0 … ${v.nLayer - 1} 层，每层第 0 … ${v.nHead - 1} 个头`),
   },
+  E164: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `run "${v.name}" is complete: step ${count(v.step, 'en')} of ${count(v.steps, 'en')}`,
+        `Train it further: ${cmd(`qkv train ${shellWord(v.name)} --resume steps=${2 * v.steps}`)}`,
+      ),
+    zh: (v) =>
+      text(
+        `运行 “${v.name}” 已完成：第 ${count(v.step, 'zh')} 步，共 ${count(v.steps, 'zh')} 步`,
+        `再训练下去：${cmd(`qkv train ${shellWord(v.name)} --resume steps=${2 * v.steps}`)}`,
+      ),
+  },
   E180: {
     exit: 65,
     en: (v) =>
@@ -783,12 +786,16 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
         `the native back-end is missing: ${v.reason}`,
         `Build it with a C++20 compiler: npm run build. Or train slowly: ${opt('backend=reference')}`,
       ),
-    zh: (v) => text(`没有本机后端：${v.reason}`, `用 C++20 编译器编译：npm run build。或慢速训练：${opt('backend=reference')}`),
+    zh: (v) =>
+      text(
+        `没有本机后端：${reasonOfBackend(v.reason)}`,
+        `用 C++20 编译器编译：npm run build。或慢速训练：${opt('backend=reference')}`,
+      ),
   },
   W201: {
     en: (v) =>
       text(`running without the native back-end (${v.reason}): right, but slow`, 'Build it with a C++20 compiler: npm run build'),
-    zh: (v) => text(`没有用本机后端（${v.reason}）：结果正确，但很慢`, '用 C++20 编译器编译：npm run build'),
+    zh: (v) => text(`没有用本机后端（${reasonOfBackend(v.reason)}）：结果正确，但很慢`, '用 C++20 编译器编译：npm run build'),
   },
   W202: {
     en: (v) =>
@@ -900,6 +907,7 @@ const looks: [RegExp, string][] = [
 ];
 const looksZh = (english: string) => looks.find(([pattern]) => pattern.test(english))?.[1] ?? english;
 
+const reasonOfBackend = (reason: string) => (reason === 'the addon is not built' ? '尚未编译' : reason);
 const percent = (share: number) => `${Number((share * 100).toPrecision(3))} %`;
 const sayValue = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
 const tallyOr = (rejected: Record<string, number>, lang: Lang) => {

@@ -139,7 +139,7 @@ export class Output {
       this.#write(this.#stderr, `${printable(error.stack ?? '')}\n`);
       if (error.cause instanceof Error) this.#write(this.#stderr, `cause: ${printable(error.cause.stack ?? '')}\n`);
     }
-    this.event({ type: 'error', ok: false, code: label, exit, message: plainText(messages[code].en(values as never)), values });
+    this.event({ type: 'error', ok: false, code: label, exit, message: plainText(textOf(code, values, 'en', error)), values });
     return exit;
   }
 
@@ -210,7 +210,7 @@ export function explain(error: unknown, lang: Lang): Explained {
     label,
     values,
     exit,
-    text: messages[code][lang](values as never),
+    text: textOf(code, values, lang, error),
   });
   if (error instanceof CheckpointError) {
     const { file, detail, hint, code, exitCode } = error;
@@ -236,6 +236,15 @@ export function explain(error: unknown, lang: Lang): Explained {
   }
   if (system?.code === 'ENOENT' && system.path) return entry('E182', { path: system.path });
   return entry('E190', { detail: error instanceof Error ? error.message : String(error) });
+}
+
+/** A message whose values lack something (thrown elsewhere than the table thinks) still says what its thrower said. */
+function textOf(code: Code, values: Record<string, unknown>, lang: Lang, error: unknown): Text {
+  try {
+    return messages[code][lang](values as never);
+  } catch {
+    return { what: error instanceof Error ? error.message : String(error), more: [] };
+  }
 }
 
 /** A table of text columns, aligned by display width. Numbers stand right. */

@@ -133,6 +133,7 @@ export function treeOf(config: TrainConfig, vocabSize: number): Node {
   } finally {
     dispose(model);
   }
+  for (const child of root.children) joinSingle(child);
   const blocks = root.children.find((c) => c.name.startsWith('blocks'))!;
   const attn = blocks.children.find((c) => c.name === 'attn')!;
   const scores = 12 * config.nLayer * config.contextLength * config.dModel;
@@ -149,4 +150,13 @@ export function treeOf(config: TrainConfig, vocabSize: number): Node {
     });
   root.flops = flopsPerToken(config, vocabSize);
   return root;
+}
+
+/** A module with one tensor is that tensor: `qProj (128, 128)`. */
+function joinSingle(node: Node): void {
+  if (node.children.length === 1 && node.children[0].shape && node.children[0].name === 'weight') {
+    node.shape = node.children[0].shape;
+    node.children = [];
+  }
+  for (const child of node.children) joinSingle(child);
 }

@@ -68,7 +68,7 @@ function readGenerateSettings(args: Args): GenerateSettings {
   );
   for (const { key, text } of args.settings) {
     const at = { argument: `${key}=${text}` };
-    if (!Object.hasOwn(generateSettings, key)) throw unknownSetting(key, at, Object.keys(generateSettings));
+    if (!Object.hasOwn(generateSettings, key)) throw unknownSetting(key, at, { keys: Object.keys(generateSettings), text: true });
     values[key] = checkedValue(
       key,
       key === 'stop' && !text.startsWith('[') ? unescaped(text) : typed(text, key, generateSettings),

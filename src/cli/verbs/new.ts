@@ -30,11 +30,11 @@ export const newFolder: Verb = {
   async run({ words: [name], settings: given, flags }, out) {
     const folder = resolvePath(name);
     if (existsSync(folder) && (!statSync(folder).isDirectory() || readdirSync(folder).length > 0))
-      throw new QkvError('E156', `${name} exists`, { path: folder });
+      throw new QkvError('E153', `${name} exists`, { path: folder });
     const wanted = (flags['from'] as string | undefined) ?? (out.lang === 'zh' ? 'tiny-zh' : 'tiny-en');
     if (!Object.hasOwn(templates, wanted)) {
       const names = Object.keys(templates);
-      throw new QkvError('E157', `there is no template "${wanted}"`, {
+      throw new QkvError('E154', `there is no template "${wanted}"`, {
         template: wanted,
         templates: names,
         nearest: nearest(wanted, names),

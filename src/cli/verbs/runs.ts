@@ -1,5 +1,6 @@
 /** `qkv runs [ls|show|diff|rm]`: the runs of this folder, as a table; one in full; two beside each other; one taken away. */
 import { readdirSync, rmSync, statSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { QkvError } from '../../errors.ts';
@@ -225,7 +226,7 @@ export const runsRm: Verb = {
     if (step !== undefined)
       throw new QkvError('E110', `one word too many: @${step}`, { word: `@${step}`, usage: 'qkv runs rm RUN' });
     const run = summarizeRun(folder);
-    if (run.status === 'running') throw new QkvError('E154', `${folder} is in use`, { folder, pid: run.pid, host: 'localhost' });
+    if (run.status === 'running') throw new QkvError('E156', `${folder} is in use`, { name, pid: run.pid, host: hostname() });
     const size = sizeOf(folder);
     if (!flags['yes']) {
       const question = out.t({

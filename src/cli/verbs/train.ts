@@ -3,7 +3,7 @@ import { existsSync, statfsSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve as resolvePath } from 'node:path';
 import { pretrain, type TrainEvent } from '../../applications/pretrain.ts';
 import { QkvError } from '../../errors.ts';
-import { findCheckpoint, stepName, stepsOf } from '../../io/checkpoint.ts';
+import { findCheckpoint, stepName } from '../../io/checkpoint.ts';
 import { resolveRun } from '../../io/run-folder.ts';
 import { resolve, settings, settingsOfArguments, type TrainConfig } from '../config.ts';
 import { memoryOf, parametersOf, secondsFor } from '../estimate.ts';
@@ -159,7 +159,6 @@ function begun(args: Args, root: string, out: Output): { config: TrainConfig; na
   if (config.name !== null && existsSync(join(root, name))) {
     throw new QkvError('E151', `a run called "${name}" exists`, {
       name,
-      folder: join(root, name),
       free: nextName(root, name.replace(/-\d+$/, '')),
     });
   }
@@ -177,7 +176,8 @@ function resumed(args: Args, root: string, out: Output): { config: TrainConfig; 
       usage: 'qkv train RUN --resume',
     });
   const { name, folder } = resolveRun(word, { root });
-  if (stepsOf(folder).length === 0) throw new QkvError('E155', `run "${name}" has no checkpoint yet`, { name, steps: [] });
+  const found = findCheckpoint(folder);
+  if (!found) throw new QkvError('E152', `run "${name}" has no checkpoint yet`, { name });
   const { config, overrides } = resolve(writtenIn(folder), settingsOfArguments(args.settings));
   for (const [key, before, after] of overrides) out.say(out.style('dim', `${key}: ${String(before)} → ${String(after)}`));
   const was = configOfRun(folder);
@@ -204,6 +204,8 @@ function resumed(args: Args, root: string, out: Output): { config: TrainConfig; 
       });
     }
   }
+  if (found.step >= config.steps)
+    throw new QkvError('E164', `run "${name}" is complete`, { name, step: found.step, steps: config.steps });
   return { config, name };
 }
 
