@@ -1,5 +1,5 @@
 import { run } from './engine.ts';
-import { Scope, scope } from './scope.ts';
+import { Scope, scope, tidy } from './scope.ts';
 import { check, sameShape, type Shape, show } from './shape.ts';
 import { Tensor } from './tensor.ts';
 
@@ -46,8 +46,8 @@ export class Node {
   #edges: Edge[];
   #savedInputs: (Tensor | undefined)[];
   #savedOutputs: (Tensor | undefined)[] = [];
-  /** The tensors that this node made, so that backward can free them as it passes. */
-  outputs: Tensor[] = [];
+  /** The tensors that this node made, so that backward can free them as it passes; weakly, where only the garbage collector owns them. */
+  #outputs: (Tensor | WeakRef<Tensor>)[] = [];
   consumed = false;
 
   constructor(
@@ -73,7 +73,7 @@ export class Node {
 
   /** Remembers what was made; `save` says whether the derivative reads the values of the outputs. */
   setOutputs(outputs: Tensor[], save: boolean): void {
-    this.outputs = outputs;
+    this.#outputs = outputs.map((t) => (t.owner ? t : new WeakRef(t)));
     if (save) this.#savedOutputs = outputs.map((y) => y.alias());
   }
   get edges(): readonly Edge[] {
@@ -95,7 +95,7 @@ export class Node {
     this.#savedInputs = [];
     this.#savedOutputs = [];
     this.#edges = [];
-    this.outputs = [];
+    this.#outputs = [];
     this.consumed = true;
   }
 
@@ -123,11 +123,14 @@ export class Node {
         else edge.node.accumulate(edge.output, dx);
       });
     }
-    const made = this.outputs;
+    const made = this.#outputs;
     for (const edge of this.#edges) if (edge && 'node' in edge) edge.node.unref();
     this.#edges = [];
     this.release();
-    for (const t of made) if (!t.keepValue) t.free(`backward() consumed it`);
+    for (const ref of made) {
+      const t = ref instanceof WeakRef ? ref.deref() : ref;
+      if (t && !t.keepValue) t.free('backward() consumed it');
+    }
   }
 
   accumulate(output: number, dy: Tensor): void {
@@ -248,4 +251,43 @@ function collect(root: Node): Node[] {
     }
   }
   return [...seen].sort((a, b) => b.id - a.id);
+}
+
+/**
+ * Activation checkpointing: y = fn(inputs), of which the tape keeps the inputs only; the backward pass runs `fn` again. One more forward pass
+ * buys the memory of everything inside. Chen et al. 2016. `fn` must be a function of its inputs, the parameters it uses, and `rng`, which
+ * is wound back for the second run so that dropout draws the same masks.
+ */
+export function recompute(
+  fn: (...inputs: Tensor[]) => Tensor,
+  inputs: readonly Tensor[],
+  { rng }: { rng?: { at: number } } = {},
+): Tensor {
+  if (!taping) return fn(...inputs);
+  const at = rng?.at ?? 0;
+  const y = tidy(() => noGrad(() => fn(...inputs)));
+  const node = new Node('recompute', inputs, true, (args) => again(fn, args, rng, at), undefined, 1);
+  y.madeBy(node, 0);
+  node.setOutputs([y], false);
+  return y;
+}
+
+function again(
+  fn: (...inputs: Tensor[]) => Tensor,
+  { x, dy, addLeaf }: BackwardArgs<unknown>,
+  rng: { at: number } | undefined,
+  at: number,
+): (Tensor | undefined)[] {
+  const now = rng?.at ?? 0;
+  if (rng) rng.at = at;
+  taping = true;
+  try {
+    const leaves = x.map((t) => t.detach().requireGrad());
+    const grads = backward(fn(...leaves), dy);
+    for (const [leaf, g] of grads.entries()) if (!leaves.includes(leaf)) addLeaf(leaf, g);
+    return leaves.map((leaf) => grads.get(leaf));
+  } finally {
+    taping = false;
+    if (rng) rng.at = now;
+  }
 }

@@ -1,5 +1,5 @@
 export { Tensor, type Axis, type Operand } from './tensor.ts';
-export { type Gradients, noGrad } from './autograd.ts';
+export { type Gradients, noGrad, recompute } from './autograd.ts';
 export { memory, Scope, scope, tidy } from './scope.ts';
 export { check, type Shape, ShapeError, show, size } from './shape.ts';
 export { Rng } from './random.ts';

@@ -18,7 +18,8 @@ export class Scope implements Disposable {
   static keepOutermost<T extends Tensor>(t: T): T {
     t.owner?.disown(t);
     t.owner = Scope.#stack[0];
-    t.owner?.adopt(t);
+    if (t.owner) t.owner.adopt(t);
+    else t.watch();
     return t;
   }
   adopt(t: Tensor): void {
@@ -32,7 +33,8 @@ export class Scope implements Disposable {
     if (this.#owned.delete(t)) {
       const outer = Scope.#stack[Scope.#stack.indexOf(this) - 1];
       t.owner = outer;
-      outer?.adopt(t);
+      if (outer) outer.adopt(t);
+      else t.watch();
     }
     return t;
   }

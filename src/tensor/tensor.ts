@@ -39,6 +39,7 @@ export class Tensor implements View {
   wasConsumed = false;
   #storage: Storage | undefined;
   #gone = '';
+  #hold: Hold | undefined;
 
   constructor(
     storage: Storage,
@@ -62,8 +63,14 @@ export class Tensor implements View {
       if (owner) {
         this.owner = owner;
         owner.adopt(this);
-      }
+      } else this.watch();
     }
+  }
+
+  /** For a tensor that no scope owns: should the last reference to it be lost before free(), the garbage collector lets its bytes go. */
+  watch(): void {
+    this.#hold = { storage: this.#storage!, node: this.node };
+    abandoned.register(this, this.#hold, this.#hold);
   }
 
   // ---- making
@@ -143,6 +150,8 @@ export class Tensor implements View {
     if (!storage) return;
     this.#storage = undefined;
     this.#gone = why;
+    if (this.#hold) abandoned.unregister(this.#hold);
+    this.#hold = undefined;
     memory.tensors--;
     this.owner?.disown(this);
     this.owner = undefined;
@@ -157,6 +166,7 @@ export class Tensor implements View {
     this.wasConsumed = this.node.consumed;
     this.node.unref();
     this.node = undefined;
+    if (this.#hold) this.#hold.node = undefined;
     if (this.wasConsumed) this.requiresGrad = this.trainable;
   }
   madeBy(node: Node, output: number): void {
@@ -164,6 +174,7 @@ export class Tensor implements View {
     this.outputIndex = output;
     this.requiresGrad = true;
     node.refs++;
+    if (this.#hold) this.#hold.node = node;
   }
   /** A second handle on the same bytes, owned by nobody and unknown to the tape. */
   alias(): Tensor {
@@ -187,6 +198,7 @@ export class Tensor implements View {
     this.requiresGrad = true;
     this.owner?.disown(this);
     this.owner = undefined;
+    if (!this.#hold) this.watch();
     return this;
   }
   /** A leaf whose gradient is wanted, without being a parameter. */
@@ -483,6 +495,17 @@ export class Tensor implements View {
     return backward(this, dy);
   }
 }
+
+/** What a tensor that nobody can reach any more still holds. */
+interface Hold {
+  storage: Storage;
+  node: Node | undefined;
+}
+const abandoned = new FinalizationRegistry<Hold>(({ storage, node }) => {
+  memory.tensors--;
+  storage.release();
+  node?.unref();
+});
 
 function toTyped(values: ArrayLike<number>, dtype: DType): TypedData {
   switch (dtype) {

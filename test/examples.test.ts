@@ -1,0 +1,34 @@
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const folder = fileURLToPath(new URL('../examples', import.meta.url));
+const examples = readdirSync(folder).filter((f) => /^\d\d-.*\.ts$/.test(f));
+
+/** What each example must have shown when it ends. */
+const shows: Record<string, RegExp> = {
+  '01': /∂loss\/∂x = \[ 16\.5, 3, 30 \][\s\S]*≈ 16\.5/,
+  '02': /by hand \[5\.7198,4\.2802\] {3}attention\(\) \[5\.7198,4\.2802\]/,
+  '03': / 256 +2\d\d\.\d +0\.\d\d +3\.\d\d/,
+  '04': /\d(\.\d)?e-[78]$/m,
+  '05': /distance 5: at places 0, 10, 100, 500 → (-?\d\.\d{4})\d {2}\1\d {2}\1\d {2}\1/,
+  '06': /■ ■ ■ · · · · ·/,
+  '07': /attention is all you need\. attention is all/,
+  '08': /a uniform guess costs ln V = 4\.\d+[\s\S]*step 29 {2}loss 3\.\d/,
+  '09': /temperature 0: 春眠不觉晓，处处闻啼鸟/,
+  '10': /head 1: mean entropy/,
+  '11': /streaming 🙂: "" "" "" "🙂"[\s\S]*same ids: true/,
+  '12': /largest difference of the logits \d\.\de-0?[67]/,
+};
+
+test.each(examples)('examples/%s runs and shows what it says', (file) => {
+  const { stdout, stderr, status } = spawnSync(process.execPath, ['--import', 'tsx', `${folder}/${file}`], { encoding: 'utf8' });
+  expect(stderr).toBe('');
+  expect(status).toBe(0);
+  expect(stdout).toMatch(shows[file.slice(0, 2)]);
+});
+
+test.each(examples)('examples/%s fits on a screen', (file) => {
+  expect(readFileSync(`${folder}/${file}`, 'utf8').split('\n').length).toBeLessThanOrEqual(61);
+});
