@@ -171,14 +171,12 @@ export function tokenizerFingerprint(tokenizer: DataTokenizer): string {
   for (let id = 0; tokenizer.idToToken && id < tokenizer.vocabSize; id++)
     hash.update(JSON.stringify(tokenizer.idToToken(id) ?? null));
   hash.update(JSON.stringify([...(tokenizer.specialTokens ?? [])]));
-  if (!tokenizer.idToToken) {
-    // Nothing to look at but its behaviour; a text it refuses is part of that.
-    for (const probe of ['the quick brown fox, 1234567890!', '学而时习之，不亦说乎？', ' \t\n', 'àéîõü 🙂']) {
-      try {
-        hash.update(JSON.stringify([...tokenizer.encode(probe)]));
-      } catch {
-        hash.update('refused');
-      }
+  // Two tokenizers may share a vocabulary and differ in what they do; a text that one refuses is part of that.
+  for (const probe of ['the quick brown fox, 1234567890! Nevertheless…', '学而时习之，不亦说乎？', ' \t\n', 'àéîõü 🙂']) {
+    try {
+      hash.update(JSON.stringify([...tokenizer.encode(probe)]));
+    } catch {
+      hash.update('refused');
     }
   }
   return hash.digest('hex');
