@@ -2,9 +2,14 @@
 export * from './checkpoint-error.ts';
 export { checkDiskRoom, CheckpointSaver, findCheckpoint, saveCheckpoint, stepName, stepsOf } from './checkpoint.ts';
 export type { CheckpointFile, FoundCheckpoint, Saved, SaveOptions } from './checkpoint.ts';
+export * from './floats.ts';
 export { readSmallFile, writeFileAtomically } from './file-system.ts';
+export { type GgufReader, type GgufTensor, type GgufValue, ggufKey, openGguf } from './gguf.ts';
+export { dequantize, type GgufType, quantize, type WritableType } from './gguf-quant.ts';
+export { type GgufTensorToWrite, writeGguf } from './gguf-write.ts';
 export { verifyCheckpoint, type Manifest } from './manifest.ts';
 export { openInFolder } from './inside-folder.ts';
+export { openPytorch } from './pytorch.ts';
 export * from './run-folder.ts';
 export { currentTimeline, logLine, logNumber, LogWriter, readLog } from './run-log.ts';
 export type { LogPart, LogRecord, LogType } from './run-log.ts';

@@ -15,6 +15,7 @@ import {
   zip,
 } from '../../test/reliability/pytorch-files.ts';
 import { CheckpointError } from './checkpoint-error.ts';
+import { toFloat32 } from './floats.ts';
 import { openPytorch, parsePytorch } from './pytorch.ts';
 
 const floats = (...values: number[]) => new Uint8Array(new Float32Array(values).buffer);
@@ -327,4 +328,42 @@ test('20,000 mutants of good files: read or refused, never anything else', () =>
     }
   }
   expect(read).toBeGreaterThan(20);
+});
+
+const golden = (name: string) => join(import.meta.dirname, '../../test/parity', name);
+
+// test/parity/pytorch-golden.py, torch 2.15.0
+describe.each(['pytorch-golden.zip.pt', 'pytorch-golden.legacy.pt'])('%s, written by torch.save', (file) => {
+  test('every tensor is what PyTorch saved', () => {
+    const reader = openPytorch(golden(file));
+    const values = (name: string) => [...toFloat32(reader.tensors.get(name)!.dtype, reader.read(name))];
+    expect([...reader.tensors].map(([name, { dtype, shape }]) => `${name} ${dtype} ${shape}`)).toEqual([
+      'model.0.weight F32 2,3',
+      'model.0.bias F32 2',
+      'model.1.weight F32 2',
+      'model.1.bias F32 2',
+      'parameter F32 2,3',
+      'transposed F32 6,4',
+      'slice F32 2,3',
+      'scalar I64 ',
+      'empty F32 0,3',
+      ...['F64', 'F16', 'BF16', 'I64', 'I32', 'I16', 'I8'].map((dtype, i) => `types.${i} ${dtype} 3`),
+      'bytes U8 2',
+      'bools BOOL 2',
+    ]);
+    expect(values('model.0.weight')).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(values('model.1.bias')).toEqual([30, 31]);
+    expect(values('parameter')).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(values('transposed')).toEqual(Array.from({ length: 24 }, (_, i) => (i % 4) * 6 + Math.floor(i / 4)));
+    expect(values('slice')).toEqual([8, 9, 10, 14, 15, 16]);
+    expect([...new BigInt64Array(reader.read('scalar').slice().buffer)]).toEqual([-7n]);
+    for (const i of [0, 1, 2]) expect(values(`types.${i}`)).toEqual([1, -2, 3]);
+    expect([...new BigInt64Array(reader.read('types.3').slice().buffer)]).toEqual([1n, -2n, 3n]);
+    expect([...new Int32Array(reader.read('types.4').slice().buffer)]).toEqual([1, -2, 3]);
+    expect([...new Int16Array(reader.read('types.5').slice().buffer)]).toEqual([1, -2, 3]);
+    expect([...new Int8Array(reader.read('types.6').slice().buffer)]).toEqual([1, -2, 3]);
+    expect([...reader.read('bytes')]).toEqual([1, 255]);
+    expect([...reader.read('bools')]).toEqual([1, 0]);
+    reader.close();
+  });
 });
