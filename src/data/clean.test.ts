@@ -172,9 +172,7 @@ test('hostile text takes no longer than long text', () => {
     '1 2-'.repeat(50_000),
     'a+-.'.repeat(50_000),
   ];
-  for (const text of hostile) {
-    const t = performance.now();
-    for (const rule of webRules()) rule.apply(text);
-    expect([text.slice(0, 8), performance.now() - t < 5000]).toEqual([text.slice(0, 8), true]);
-  }
+  // No clock: a rule that goes back over the text for each character would take minutes here, and run into the test's own limit.
+  for (const text of hostile)
+    for (const rule of webRules()) expect((rule.apply(text) ?? '').length).toBeLessThanOrEqual(text.length);
 });
