@@ -153,7 +153,7 @@ void sumRows(const float* weights, Rows values, int n, int64_t E, float* out) {
 /// One query against the keys [begin, end) of its split: m, l and the sum of weighted values, to be joined with the other splits.
 void attendSplit(const Attention& p, int64_t b, int64_t h, int64_t t, int64_t begin, int64_t end, float* partial, int thread) {
   const int n = static_cast<int>(end - begin);
-  float* const scores = scratch(thread, 0, kSplit + W + (p.bf16 ? p.D + kSplit * (p.D + p.E) : 0));
+  float* const scores = scratch(thread, 0, kSplit + W + p.D + kSplit * (p.D + p.E));
   float* const queryCopy = scores + kSplit + W;
   float* const keysCopy = queryCopy + p.D;
   const int64_t g = p.kvHead(h);

@@ -196,12 +196,19 @@ struct Lanes {
   }
 };
 
-/// n rows as the products take them: in place, or with bf16 rounded into `copy`.
+/// n rows as the products take them: in place when they are close together, else copied (a slice of a (B, T, 3C) buffer has rows kilobytes apart, which
+/// fall on few cache sets and on a page each); with bf16 always copied and rounded.
 inline Rows operand(const Attention& p, const View& v, int64_t b, int64_t h, int64_t t, int n, int64_t columns, float* copy) {
   const Rows rows = rowsOf(v, b, h, t);
-  if (!p.bf16) return rows;
-  for (int i = 0; i < n; i++)
-    for (int64_t c = 0; c < columns; c++) copy[i * columns + c] = bf16ToF32(f32ToBf16(rows.data[i * rows.ld + c]));
+  if (!p.bf16 && (rows.ld <= 2 * columns || n == 1)) return rows;
+  for (int i = 0; i < n; i++) {
+    const float* const from = rows.data + i * rows.ld;
+    float* const to = copy + i * columns;
+    if (p.bf16)
+      for (int64_t c = 0; c < columns; c++) to[c] = bf16ToF32(f32ToBf16(from[c]));
+    else
+      for (int64_t c = 0; c < columns; c++) to[c] = from[c];
+  }
   return {copy, columns};
 }
 inline Vec roundBf16(Vec x) {

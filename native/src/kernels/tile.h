@@ -24,16 +24,7 @@ template <int R, int NV, bool kPart, Layout L>
 [[gnu::always_inline]] inline void microTile(int64_t K, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, Start start,
                                              const float* factor, int part) {
   const auto loadColumns = [part](const float* p) { return kPart ? loadPart(p, part) : load(p); };
-  Vec sum[R][NV];
-#pragma GCC unroll 12
-  for (int i = 0; i < R; i++)
-#pragma GCC unroll 2
-    for (int j = 0; j < NV; j++) sum[i][j] = start == Start::zero ? Vec{} : loadColumns(c + i * ldc + j * W);
-  if (start == Start::scaled)
-#pragma GCC unroll 12
-    for (int i = 0; i < R; i++)
-#pragma GCC unroll 2
-      for (int j = 0; j < NV; j++) sum[i][j] *= factor[i];
+  Vec sum[R][NV] = {};
 #pragma GCC unroll 2
   for (int64_t k = 0; k < K; k++) {
     Vec row[NV];
@@ -46,6 +37,17 @@ template <int R, int NV, bool kPart, Layout L>
       for (int j = 0; j < NV; j++) sum[i][j] += x * row[j];
     }
   }
+  // C is read last: its latency hides behind the loop above.
+  if (start == Start::add)
+#pragma GCC unroll 12
+    for (int i = 0; i < R; i++)
+#pragma GCC unroll 2
+      for (int j = 0; j < NV; j++) sum[i][j] += loadColumns(c + i * ldc + j * W);
+  if (start == Start::scaled)
+#pragma GCC unroll 12
+    for (int i = 0; i < R; i++)
+#pragma GCC unroll 2
+      for (int j = 0; j < NV; j++) sum[i][j] += factor[i] * loadColumns(c + i * ldc + j * W);
 #pragma GCC unroll 12
   for (int i = 0; i < R; i++)
 #pragma GCC unroll 2
@@ -79,11 +81,12 @@ struct Range {
 template <Layout L, class Terms>
 void tileProduct(int M, int N, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, Start start, const float* factor,
                  Terms&& terms) {
+  constexpr int kThird = kTileRows / 3;  // sizes that are powers of two leave one or two thirds of a micro-tile over
   for (int j = 0; j < N; j += kTileColumns) {
     const int n = std::min(kTileColumns, N - j);
     for (int i = 0; i < M;) {
       const int left = M - i;
-      const int rows = left >= kTileRows ? kTileRows : left >= kTileRows / 2 ? kTileRows / 2 : 1;
+      const int rows = left >= kTileRows ? kTileRows : left >= 2 * kThird ? 2 * kThird : left >= kThird ? kThird : 1;
       const Range k = terms(i, i + rows, j, j + n);
       if (!k.empty() || start == Start::zero) {
         const int64_t K = std::max(0, k.end - k.begin);
@@ -93,8 +96,10 @@ void tileProduct(int M, int N, const float* a, int64_t lda, const float* b, int6
         const float* fi = factor ? factor + i : nullptr;
         if (rows == kTileRows)
           microRow<kTileRows, L>(n, K, ai, lda, bk, ldb, ci, ldc, start, fi);
-        else if (rows == kTileRows / 2)
-          microRow<kTileRows / 2, L>(n, K, ai, lda, bk, ldb, ci, ldc, start, fi);
+        else if (rows == 2 * kThird)
+          microRow<2 * kThird, L>(n, K, ai, lda, bk, ldb, ci, ldc, start, fi);
+        else if (rows == kThird)
+          microRow<kThird, L>(n, K, ai, lda, bk, ldb, ci, ldc, start, fi);
         else
           microRow<1, L>(n, K, ai, lda, bk, ldb, ci, ldc, start, fi);
       }
