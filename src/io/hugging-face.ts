@@ -1,6 +1,7 @@
 // Published names and layouts ↔ ours. Foreign names live here and nowhere else.
 
 import type { Tensor } from '../tensor/index.ts';
+import { CheckpointError } from './checkpoint-error.ts';
 
 /** How one of our tensors is stored in a Hugging Face file. */
 interface Stored {
@@ -57,18 +58,6 @@ export function storedBytes(t: Tensor, transposed = false): Uint8Array {
   return bytes;
 }
 const bytesOf = (x: Float32Array): Uint8Array => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
-
-/** Numbers of a file (f32, in `t`'s published layout) into `t`. */
-export function restore(t: Tensor, values: Float32Array, transposed = false): void {
-  if (!transposed) {
-    t.write(values);
-    return;
-  }
-  const [rows, columns] = t.shape;
-  const turned = new Float32Array(values.length);
-  for (let i = 0; i < columns; i++) for (let j = 0; j < rows; j++) turned[j * columns + i] = values[i * rows + j];
-  t.write(turned);
-}
 
 /** What the settings of a decoder are called in config.json. */
 export interface PublishedShape {
@@ -131,4 +120,68 @@ export function publishedConfig(family: Family, c: PublishedShape, endOfText?: n
     mlp_bias: false,
     attention_dropout: c.dropout,
   };
+}
+
+/** A published config.json as our settings. @throws CheckpointError CONFIG with what this reader does not know */
+export function settingsOfPublished(config: Record<string, unknown>, file: string): PublishedShape & { model: Family } {
+  const fail = (detail: string): never => {
+    throw new CheckpointError('CONFIG', file, detail, 'Only gpt2, llama and qwen3 decoders are read');
+  };
+  const whole = (...keys: string[]): number => {
+    const key = keys.find((k) => config[k] !== undefined && config[k] !== null);
+    const value = key && config[key];
+    if (!(typeof value === 'number' && Number.isSafeInteger(value) && value > 0 && value < 1e9))
+      fail(`${keys[0]} is ${JSON.stringify(value)}; expected a whole number above 0`);
+    return value as number;
+  };
+  const number = (key: string, fallback: number): number =>
+    typeof config[key] === 'number' && Number.isFinite(config[key]) ? (config[key] as number) : fallback;
+  const type = config['model_type'];
+  if (type === 'gpt2') {
+    if (config['activation_function'] !== undefined && config['activation_function'] !== 'gelu_new')
+      fail(`activation_function ${JSON.stringify(config['activation_function'])} is not gelu_new`);
+    const [dModel, nHead] = [whole('n_embd'), whole('n_head')];
+    const dFF = config['n_inner'] == null ? 4 * dModel : whole('n_inner');
+    if (dFF !== 4 * dModel) fail(`n_inner ${dFF} is not 4·n_embd`);
+    if (dModel % nHead !== 0) fail(`n_head ${nHead} does not divide n_embd ${dModel}`);
+    return {
+      model: 'gpt2',
+      vocabSize: whole('vocab_size'),
+      contextLength: whole('n_positions', 'n_ctx'),
+      nLayer: whole('n_layer'),
+      nHead,
+      nKvHead: nHead,
+      dModel,
+      dFF,
+      ropeBase: 10_000,
+      normEps: number('layer_norm_epsilon', 1e-5),
+      tied: true,
+      qkNorm: false,
+      dropout: 0,
+    };
+  }
+  if (type === 'llama' || type === 'qwen3') {
+    if (config['rope_scaling'] != null) fail('rope_scaling is not read yet');
+    if (config['attention_bias'] === true || config['mlp_bias'] === true) fail('biases are not part of this model');
+    const [dModel, nHead] = [whole('hidden_size'), whole('num_attention_heads')];
+    const headDim = config['head_dim'] == null ? dModel / nHead : whole('head_dim');
+    if (headDim !== dModel / nHead) fail(`head_dim ${headDim} is not hidden_size / num_attention_heads = ${dModel / nHead}`);
+    const theta = (config['rope_parameters'] as { rope_theta?: number } | undefined)?.rope_theta;
+    return {
+      model: 'llama',
+      vocabSize: whole('vocab_size'),
+      contextLength: whole('max_position_embeddings'),
+      nLayer: whole('num_hidden_layers'),
+      nHead,
+      nKvHead: config['num_key_value_heads'] == null ? nHead : whole('num_key_value_heads'),
+      dModel,
+      dFF: whole('intermediate_size'),
+      ropeBase: theta ?? number('rope_theta', 10_000),
+      normEps: number('rms_norm_eps', 1e-6),
+      tied: config['tie_word_embeddings'] === true,
+      qkNorm: type === 'qwen3',
+      dropout: 0,
+    };
+  }
+  return fail(`model_type ${JSON.stringify(type)}`);
 }

@@ -19,3 +19,5 @@ export { dtypeBits } from './safetensors-header.ts';
 export type { SafetensorsDtype, SafetensorsHeader, TensorEntry } from './safetensors-header.ts';
 export { openShardedSafetensors } from './safetensors-index.ts';
 export { parseStrictJson, type StrictJson, toPlain } from './strict-json.ts';
+export { openWeights } from './weights.ts';
+export { fillTensors, loadPretrained, loadWeights } from './weights.ts';

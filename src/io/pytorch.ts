@@ -51,10 +51,10 @@ class View {
 /**
  * Opens a file that `torch.save` wrote: a dictionary of tensors, or dictionaries within dictionaries (their keys are joined with dots).
  * The result reads like a safetensors file; other values in the file are passed over.
+ * @param fd an open file descriptor to use instead of opening `path`; `close()` closes it
  * @throws CheckpointError PICKLE_UNSAFE, PICKLE, ZIP, VIEW, DUP_KEY, LIMIT (reliability.md §4, rows Z1, Z2, P1, P2)
  */
-export function openPytorch(path: string): SafetensorsReader {
-  const fd = openRegular(path);
+export function openPytorch(path: string, { fd = openRegular(path) }: { fd?: number } = {}): SafetensorsReader {
   try {
     const opened = realFs.fstatSync(fd);
     const readAt = (position: number, length: number) => {

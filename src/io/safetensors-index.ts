@@ -78,16 +78,24 @@ const indexTooLarge = (bytes: number, file: string) =>
  * @throws CheckpointError as `openSafetensors` for each shard, and INDEX_JSON, INDEX_MISMATCH, SHARD_* (rows I1–I5, I7)
  */
 export function openShardedSafetensors(indexPath: string, options: FolderTrust & Limits = {}): SafetensorsReader {
+  return openSharded(indexPath, options, (shard, fd) => openSafetensors(shard, { fd, ...options }));
+}
+
+/** The same for shards of any kind that `open` can read; it is given the path for messages, and the descriptor to read and close. */
+export function openSharded(
+  indexPath: string,
+  trust: FolderTrust,
+  open: (shard: string, fd: number) => SafetensorsReader,
+): SafetensorsReader {
   const folder = realpathOrMissing(dirname(indexPath), indexPath);
-  const { weightMap, totalSize } = parseShardIndex(readIndex(folder, indexPath, options), indexPath);
+  const { weightMap, totalSize } = parseShardIndex(readIndex(folder, indexPath, trust), indexPath);
   const readers = new Map<string, SafetensorsReader>();
   const close = () => {
     for (const reader of readers.values()) reader.close();
   };
   try {
     for (const shard of new Set(weightMap.values())) {
-      const fd = openInFolder(folder, shard, options);
-      readers.set(shard, openSafetensors(join(folder, shard), { fd, ...options }));
+      readers.set(shard, open(join(folder, shard), openInFolder(folder, shard, trust)));
     }
     const { metadata, tensors } = checkAgainstShards(weightMap, totalSize, readers, indexPath);
     const readerOf = (name: string) => {

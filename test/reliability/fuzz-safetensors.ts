@@ -101,51 +101,70 @@ function mendLength(bytes: Uint8Array, seed: Uint8Array): void {
   new DataView(bytes.buffer, bytes.byteOffset).setBigUint64(0, BigInt(length), true);
 }
 
-export function fuzzSafetensors(count: number, seed: number): FuzzResult {
+/** Feeds `count` mutants to `judge`, which must return or throw a CheckpointError. */
+export function fuzz(
+  count: number,
+  seed: number,
+  draw: (random: () => number, i: number) => Uint8Array,
+  judge: (bytes: Uint8Array) => void,
+): FuzzResult {
   const random = xorshift(seed);
-  const seeds = corpus();
-  const codes: Record<string, number> = {};
   const rssBefore = process.memoryUsage.rss();
-  let rssMost = rssBefore;
-  let legal = 0;
-  let refused = 0;
-  let untyped = 0;
-  let firstUntyped: string | undefined;
-  let worstMs = 0;
+  const result: FuzzResult = { count, legal: 0, refused: 0, untyped: 0, worstMs: 0, rssGrowthMb: 0, seconds: 0, codes: {} };
   const start = performance.now();
-  for (let i = 0; i < count; i++) {
-    // Half of the mutants come from legal files: a file that is refused at once teaches little.
-    const from = seeds[random() % (random() % 2 === 0 ? 6 : seeds.length)];
-    const bytes = mutate(from, seeds[random() % seeds.length], random);
+  const timed = (bytes: Uint8Array): number => {
     const before = performance.now();
     try {
-      parseSafetensors(bytes, 'mutant');
-      legal++;
+      judge(bytes);
+    } catch {}
+    return performance.now() - before;
+  };
+  for (let i = 0; i < count; i++) {
+    const bytes = draw(random, i);
+    const before = performance.now();
+    try {
+      judge(bytes);
+      result.legal++;
     } catch (error) {
       if (error instanceof CheckpointError) {
-        refused++;
-        codes[error.code] = (codes[error.code] ?? 0) + 1;
+        result.refused++;
+        result.codes[error.code] = (result.codes[error.code] ?? 0) + 1;
       } else {
-        untyped++;
-        firstUntyped ??= `mutant ${i}: ${String(error)}\n${Buffer.from(bytes).toString('hex')}`;
+        result.untyped++;
+        result.firstUntyped ??= `mutant ${i}: ${String(error)}\n${Buffer.from(bytes).toString('hex')}`;
       }
     }
-    worstMs = Math.max(worstMs, performance.now() - before);
-    if (i % 50_000 === 0) rssMost = Math.max(rssMost, process.memoryUsage.rss());
+    let ms = performance.now() - before;
+    // The machine may have been busy elsewhere: what is slow for its own sake is slow again.
+    for (let again = 0; again < 3 && ms > 20; again++) ms = Math.min(ms, timed(bytes));
+    result.worstMs = Math.max(result.worstMs, ms);
+    if (i % 50_000 === 0) result.rssGrowthMb = Math.max(result.rssGrowthMb, (process.memoryUsage.rss() - rssBefore) / 2 ** 20);
   }
-  const seconds = (performance.now() - start) / 1000;
-  return { count, legal, refused, untyped, firstUntyped, worstMs, rssGrowthMb: (rssMost - rssBefore) / 2 ** 20, seconds, codes };
+  result.seconds = (performance.now() - start) / 1000;
+  return result;
 }
 
-if (process.argv[1]?.endsWith('fuzz-safetensors.ts')) {
-  const [count = 1_000_000, seed = 1] = process.argv.slice(2).map(Number);
-  const result = fuzzSafetensors(count, seed);
-  const { legal, refused, untyped, worstMs, rssGrowthMb, seconds, codes } = result;
-  console.log(`${count} mutants, seed ${seed}, ${seconds.toFixed(1)} s (${Math.round(count / seconds / 1000)} k/s)`);
+export function fuzzSafetensors(count: number, seed: number): FuzzResult {
+  const seeds = corpus();
+  // Half of the mutants come from legal files: a file that is refused at once teaches little.
+  const draw = (random: () => number) =>
+    mutate(seeds[random() % (random() % 2 === 0 ? 6 : seeds.length)], seeds[random() % seeds.length], random);
+  return fuzz(count, seed, draw, (bytes) => void parseSafetensors(bytes, 'mutant'));
+}
+
+/** Prints what a run of the fuzzer found; the exit code is 1 when something untyped was thrown. */
+export function report(kind: string, seed: number, result: FuzzResult): void {
+  const { count, legal, refused, untyped, worstMs, rssGrowthMb, seconds, codes } = result;
+  console.log(`${kind}: ${count} mutants, seed ${seed}, ${seconds.toFixed(1)} s (${Math.round(count / seconds / 1000)} k/s)`);
   console.log(
     `legal ${legal} · refused ${refused} · untyped errors ${untyped} · worst ${worstMs.toFixed(1)} ms · RSS growth ${rssGrowthMb.toFixed(0)} MB`,
   );
   for (const [code, n] of Object.entries(codes).sort(([, a], [, b]) => b - a)) console.log(`  ${code.padEnd(18)}${n}`);
   if (result.firstUntyped) console.log(result.firstUntyped);
-  process.exitCode = untyped === 0 ? 0 : 1;
+  if (untyped > 0) process.exitCode = 1;
+}
+
+if (process.argv[1]?.endsWith('fuzz-safetensors.ts')) {
+  const [count = 1_000_000, seed = 1] = process.argv.slice(2).map(Number);
+  report('safetensors', seed, fuzzSafetensors(count, seed));
 }
