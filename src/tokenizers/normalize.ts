@@ -96,7 +96,7 @@ function bertNormalizer({
 }: Extract<NormalizerSpec, { type: 'BertNormalizer' }>): Normalizer {
   const strip = accents ?? lower;
   return (text) => {
-    if (clean) text = text.replace(/[^\P{C}\t\n\r]|\ufffd/gu, '').replace(/\p{White_Space}/gu, ' ');
+    if (clean) text = text.replace(/(?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}\ufffd]/gu, '').replace(/\p{White_Space}/gu, ' ');
     if (chinese) text = text.replace(cjk, ' $& ');
     if (strip) text = text.normalize('NFD').replace(/\p{Mn}/gu, '');
     return lower ? lowercase(text) : text;
