@@ -2,8 +2,15 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CheckpointError, type CheckpointFile, openSafetensors, parseStrictJson, toPlain, writeSafetensorsTo as writeTensors } from '../io/index.ts';
-import { type Family, publishedConfig, restore, storedAs, storedBytes } from '../io/hugging-face.ts';
+import {
+  CheckpointError,
+  type CheckpointFile,
+  parseStrictJson,
+  toPlain,
+  writeSafetensorsTo as writeTensors,
+} from '../io/index.ts';
+import { type Family, publishedConfig, storedAs, storedBytes } from '../io/hugging-face.ts';
+import { fillTensors } from '../io/model-weights.ts';
 import type { Decoder } from '../models/index.ts';
 import { stateDict } from '../nn/index.ts';
 import type { Tensor } from '../tensor/index.ts';
@@ -30,7 +37,14 @@ const entry = (name: string, t: Tensor, transposed = false) => ({
 });
 
 /** The files of one checkpoint. Tensors are read as they are written, one at a time. */
-export function checkpointFiles(config: TrainConfig, model: Decoder, optimizer: AdamW, state: TrainerState, tokenizerJson: string, endOfText?: number): CheckpointFile[] {
+export function checkpointFiles(
+  config: TrainConfig,
+  model: Decoder,
+  optimizer: AdamW,
+  state: TrainerState,
+  tokenizerJson: string,
+  endOfText?: number,
+): CheckpointFile[] {
   const family: Family = config.model;
   const shape = { ...config, vocabSize: model.config.vocabSize, normEps: 1e-6 };
   const weights = [...stateDict(model)].map(([name, t]) => {
@@ -40,7 +54,10 @@ export function checkpointFiles(config: TrainConfig, model: Decoder, optimizer: 
   const moments = [...optimizer.state()].map(([name, t]) => entry(name, t));
   return [
     { name: 'config.json', bytes: json(publishedConfig(family, shape, endOfText)) },
-    { name: 'generation_config.json', bytes: json({ bos_token_id: endOfText ?? null, eos_token_id: endOfText ?? null, max_length: config.contextLength }) },
+    {
+      name: 'generation_config.json',
+      bytes: json({ bos_token_id: endOfText ?? null, eos_token_id: endOfText ?? null, max_length: config.contextLength }),
+    },
     { name: 'tokenizer.json', bytes: tokenizerJson },
     { name: 'model.safetensors', write: (sink) => void writeTensors(sink, weights) },
     { name: 'optimizer.safetensors', write: (sink) => void writeTensors(sink, moments) },
@@ -49,58 +66,21 @@ export function checkpointFiles(config: TrainConfig, model: Decoder, optimizer: 
 }
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
-/** Weights of a checkpoint folder into `model`. @throws CheckpointError MODEL_MISMATCH, NONFINITE and those of the reader */
-export function loadWeights(folder: string, family: Family, model: Decoder): void {
-  const path = join(folder, 'model.safetensors');
-  load(path, [...stateDict(model)].map(([name, t]) => ({ t, ...storedAs(family, name) })));
-}
-
 /** Moments and place. The optimizer's count of updates is the trainer's step. */
 export function loadTrainer(folder: string, optimizer: AdamW): TrainerState {
   const path = join(folder, 'optimizer.safetensors');
-  load(path, [...optimizer.state()].map(([name, t]) => ({ t, name, nonNegative: name.startsWith('v.') })));
+  fillTensors(
+    path,
+    [...optimizer.state()].map(([name, t]) => ({ t, name, nonNegative: name.startsWith('v.') })),
+    { strict: true },
+  );
   const file = join(folder, 'trainer.json');
   const state = toPlain(parseStrictJson(readFileSync(file), { file })) as TrainerState;
   const counts = [state.step, state.cursor, state.tokens];
-  if (state.format !== 1) throw new CheckpointError('VERSION', file, `format ${state.format}; this program reads 1`, 'Use a newer qkv');
-  if (!counts.every((n) => Number.isSafeInteger(n) && n >= 0)) throw new CheckpointError('STATE', file, `step, cursor and tokens must be whole numbers ≥ 0, not ${counts.join(', ')}`);
+  if (state.format !== 1)
+    throw new CheckpointError('VERSION', file, `format ${state.format}; this program reads 1`, 'Use a newer qkv');
+  if (!counts.every((n) => Number.isSafeInteger(n) && n >= 0))
+    throw new CheckpointError('STATE', file, `step, cursor and tokens must be whole numbers ≥ 0, not ${counts.join(', ')}`);
   optimizer.t = state.step;
   return state;
-}
-
-interface Wanted {
-  t: Tensor;
-  name: string;
-  transposed?: boolean;
-  nonNegative?: boolean;
-}
-/** Fills every wanted tensor from the file, and says all that does not fit before the first is touched. */
-function load(path: string, wanted: Wanted[]): void {
-  const file = openSafetensors(path);
-  try {
-    const faults: string[] = [];
-    const names = new Set(wanted.map((w) => w.name));
-    for (const { t, name, transposed } of wanted) {
-      const found = file.tensors.get(name);
-      const shape = transposed ? [t.shape[1], t.shape[0]] : [...t.shape];
-      if (!found) faults.push(`"${name}" is missing`);
-      else if (found.dtype !== 'F32') faults.push(`"${name}" is ${found.dtype}, expected F32`);
-      else if (`${found.shape}` !== `${shape}`) faults.push(`"${name}" is [${found.shape}], expected [${shape}]`);
-    }
-    for (const name of file.tensors.keys()) if (!names.has(name)) faults.push(`"${name}" is not part of this model`);
-    if (faults.length > 0) {
-      throw new CheckpointError('MODEL_MISMATCH', path, `${faults.length} tensors do not fit the config: ${faults.slice(0, 10).join('; ')}`, 'Is config.json from another run?');
-    }
-    for (const { t, name, transposed, nonNegative } of wanted) {
-      const bytes = file.read(name);
-      const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-      for (let i = 0; i < values.length; i++) {
-        if (!Number.isFinite(values[i])) throw new CheckpointError('NONFINITE', path, `"${name}" holds ${values[i]} at index ${i}`, 'Use an older checkpoint');
-        if (nonNegative && values[i] < 0) throw new CheckpointError('STATE', path, `optimiser state "${name}": second moment is negative at index ${i}`, 'Use an older checkpoint');
-      }
-      restore(t, values, transposed);
-    }
-  } finally {
-    file.close();
-  }
 }

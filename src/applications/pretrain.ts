@@ -41,7 +41,8 @@ import {
   trainBpe,
 } from '../tokenizers/index.ts';
 import { AdamW, cosine, linearDecay, type Schedule, train, wsd } from '../train/index.ts';
-import { checkpointFiles, loadTrainer, loadWeights, type TrainerState } from './checkpointing.ts';
+import { loadWeights } from '../io/model-weights.ts';
+import { checkpointFiles, loadTrainer, type TrainerState } from './checkpointing.ts';
 
 export interface PretrainOptions {
   config: TrainConfig;
@@ -242,8 +243,7 @@ export async function* pretrain({
 
 function resumePoint(root: string, name: string) {
   const found = findCheckpoint(join(root, name));
-  if (!found)
-    throw new QkvError('E155', `run "${name}" has no checkpoint yet; start it again without --resume`, { name, steps: [] });
+  if (!found) throw new QkvError('E152', `run "${name}" has no checkpoint yet; start it again without --resume`, { name });
   return found;
 }
 

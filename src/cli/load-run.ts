@@ -1,6 +1,6 @@
 /** A run as something that writes: its settings, its tokenizer and its model with the weights of a checkpoint. */
 import { join } from 'node:path';
-import { loadWeights } from '../applications/checkpointing.ts';
+import { loadWeights } from '../io/model-weights.ts';
 import { readTokenizer } from '../applications/pretrain.ts';
 import { QkvError } from '../errors.ts';
 import { findCheckpoint } from '../io/checkpoint.ts';

@@ -20,4 +20,4 @@ export type { SafetensorsDtype, SafetensorsHeader, TensorEntry } from './safeten
 export { openShardedSafetensors } from './safetensors-index.ts';
 export { parseStrictJson, type StrictJson, toPlain } from './strict-json.ts';
 export { openWeights } from './weights.ts';
-export { fillTensors, loadPretrained, loadWeights } from './weights.ts';
+export { fillTensors, loadPretrained, loadWeights } from './model-weights.ts';

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -173,4 +173,35 @@ describe('I7: the Hugging Face cache is made of links', () => {
   test.each(['elsewhere', 'hub/models--a--c/blobs', 'hub/models--a--b/blobs2'])('links to %s are not', (blobs) => {
     expect(() => openShardedSafetensors(make(blobs))).toThrow(/link leads out of the Hugging Face cache/);
   });
+});
+
+test('a file that is swapped for a link 1,000 times while it is opened: nothing outside the folder is ever read', async () => {
+  const inside = join(folder, 'in');
+  mkdirSync(inside);
+  const path = folderWith(undefined, inside);
+  const shard = join(inside, shardName(2));
+  writeFileSync(join(folder, 'secret'), safetensorsBytes([tensor('c', 66, 66, 66)]));
+  writeFileSync(join(folder, 'keep'), safetensorsBytes([tensor('c', 4, 5, 6)]));
+  const script = `const fs = require('fs'); const [shard, secret, keep] = process.argv.slice(1); process.send('go');
+    for (;;) { fs.symlinkSync(secret, shard + '.a'); fs.renameSync(shard + '.a', shard); fs.copyFileSync(keep, shard + '.b'); fs.renameSync(shard + '.b', shard); }`;
+  const child = spawn(process.execPath, ['-e', script, shard, join(folder, 'secret'), join(folder, 'keep')], {
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+  });
+  await new Promise((resolve) => child.once('message', resolve));
+  const seen = { read: 0, refused: 0 };
+  for (let tries = 0; tries < 1000; tries++) {
+    try {
+      const reader = openShardedSafetensors(path);
+      expect([...reader.read('c')]).toEqual([4, 5, 6]);
+      reader.close();
+      seen.read++;
+    } catch (error) {
+      if ((error as Error).name !== 'CheckpointError') throw error;
+      seen.refused++;
+    }
+  }
+  child.kill('SIGKILL');
+  await new Promise((resolve) => child.once('exit', resolve));
+  expect(seen.read).toBeGreaterThan(0);
+  expect(seen.refused).toBeGreaterThan(0);
 });

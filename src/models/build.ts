@@ -16,6 +16,7 @@ export interface DecoderSettings {
   tied: boolean;
   qkNorm: boolean;
   ropeBase: number;
+  normEps?: number;
   seed: number;
 }
 
