@@ -5,6 +5,8 @@ export { charTokenizer } from './char.ts';
 export { byteTokenizer } from './byte.ts';
 export { byteLevelBpe, trainBpe, trainBpeOnWords } from './train/bpe.ts';
 export type { TrainBpeOptions, TrainProgress } from './train/bpe.ts';
+export { trainWordPiece } from './train/wordpiece.ts';
+export type { TrainWordPieceOptions } from './train/wordpiece.ts';
 export { countWords } from './train/count-words.ts';
 export type { WordCounts } from './train/count-words.ts';
 export { tokenizerFromJson, tokenizerToJson } from './tokenizer-json.ts';

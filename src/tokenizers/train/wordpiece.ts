@@ -70,10 +70,13 @@ export function trainWordPiece(
   const inside = new Set(split.flatMap((chars) => chars.slice(1)));
   for (const char of [...inside].sort(byCodePoint)) add(prefix + char);
   if (tokens.length > vocabSize)
-    throw tokenizerError(`trainWordPiece: special tokens and characters are ${tokens.length} entries, vocabSize is ${vocabSize}; raise it or set limitAlphabet`, {
-      vocabSize,
-      least: tokens.length,
-    });
+    throw tokenizerError(
+      `trainWordPiece: special tokens and characters are ${tokens.length} entries, vocabSize is ${vocabSize}; raise it or set limitAlphabet`,
+      {
+        vocabSize,
+        least: tokens.length,
+      },
+    );
 
   const starts = new Int32Array(words.length + 1);
   split.forEach((chars, w) => {
@@ -92,7 +95,8 @@ export function trainWordPiece(
     vocabulary: tokens.length,
     vocabSize,
     minFrequency: Math.max(1, minFrequency),
-    join: (left, right) => add(tokens[left] + (tokens[right].startsWith(prefix) ? tokens[right].slice(prefix.length) : tokens[right])),
+    join: (left, right) =>
+      add(tokens[left] + (tokens[right].startsWith(prefix) ? tokens[right].slice(prefix.length) : tokens[right])),
     onProgress,
   });
 
