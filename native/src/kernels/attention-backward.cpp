@@ -27,7 +27,7 @@ struct Work {
   float *queries, *dqueries;                      // Qᵀ (D, kQueries), dOᵀ (E, kQueries)
   float *qCopy, *dyCopy, *keysCopy, *valuesCopy;
   QueryTile tile{};
-  Rows q{}, dy{};  // rows of Q and dO, for the products over queries
+  RowBlock q{}, dy{};  // rows of Q and dO, for the products over queries
   alignas(64) float lse[kQueries], delta[kQueries];
 
   Work(const Backward& problem, int thread) : in(problem) {
@@ -50,7 +50,7 @@ struct Work {
     dy = operand(p, in.dy, tile.b, tile.h, tile.t, tile.n, p.E, dyCopy);
     transpose(tile.n, static_cast<int>(p.D), q.data, q.ld, queries, kQueries);
     transpose(tile.n, static_cast<int>(p.E), dy.data, dy.ld, dqueries, kQueries);
-    const Rows dyRows = rowsOf(in.dy, tile.b, tile.h, tile.t), yRows = rowsOf(in.y, tile.b, tile.h, tile.t);
+    const RowBlock dyRows = rowsOf(in.dy, tile.b, tile.h, tile.t), yRows = rowsOf(in.y, tile.b, tile.h, tile.t);
     for (int i = 0; i < tile.lanes; i++) {
       const float l = i < tile.n ? in.lse[(tile.b * p.H + tile.h) * p.T + tile.t + i] : 0.f;
       lse[i] = l == -INFINITY ? 0.f : l;  // a row without keys: its scores are −∞ and weigh 0 against anything finite
@@ -93,11 +93,11 @@ struct Work {
     lanes.clearMargins(weights + j, block);
     lanes.clearMargins(dscores + j, block);
   }
-  template <bool forBias = false> Rows weigh(const KeyBlock& block) {
+  template <bool forBias = false> RowBlock weigh(const KeyBlock& block) {
     const Attention& p = in.p;
     const int64_t g = p.kvHead(tile.h);
-    const Rows keys = operand(p, *p.k, tile.b, g, block.s, block.n, p.D, keysCopy);
-    const Rows values = operand(p, *p.v, tile.b, g, block.s, block.n, p.E, valuesCopy);
+    const RowBlock keys = operand(p, *p.k, tile.b, g, block.s, block.n, p.D, keysCopy);
+    const RowBlock values = operand(p, *p.v, tile.b, g, block.s, block.n, p.E, valuesCopy);
     // 2. Sᵀ = K·Qᵀ   3. dPᵀ = V·dOᵀ
     keysTimesQueries(p, tile, block, keys, queries, p.D, weights);
     keysTimesQueries(p, tile, block, values, dqueries, p.E, dscores);
@@ -113,34 +113,34 @@ struct Work {
   }
 
   // 5. dV += (P∘Z)ᵀ·dO   6. dK += dS′ᵀ·Q
-  void addToKeys(const KeyBlock& block, Rows dk, Rows dv) const {
+  void addToKeys(const KeyBlock& block, RowBlock dk, RowBlock dv) const {
     const Attention& p = in.p;
     const auto seeing = [&](int i0, int i1, int, int) { return queriesSeeing(p, tile, i0, i1, block); };
     tileProduct<Layout::rows>(block.n, static_cast<int>(p.E), weights, kQueries, dy.data, dy.ld, dv.data, dv.ld, Start::add, nullptr, seeing);
     tileProduct<Layout::rows>(block.n, static_cast<int>(p.D), dscores, kQueries, q.data, q.ld, dk.data, dk.ld, Start::add, nullptr, seeing);
   }
   // 7. dQ (+)= dS′·K
-  void addToQueries(const KeyBlock& block, Rows keys, Rows dq, bool first) const {
+  void addToQueries(const KeyBlock& block, RowBlock keys, RowBlock dq, bool first) const {
     const Attention& p = in.p;
     tileProduct<Layout::columns>(tile.n, static_cast<int>(p.D), dscores, kQueries, keys.data, keys.ld, dq.data, dq.ld, first ? Start::zero : Start::add, nullptr,
                                  [&](int i0, int i1, int, int) { return keysSeen(p, tile, i0, i1, block); });
   }
 };
 
-void clear(Rows rows, int64_t n, int64_t columns) {
+void clear(RowBlock rows, int64_t n, int64_t columns) {
   for (int64_t i = 0; i < n; i++) std::fill_n(rows.data + i * rows.ld, columns, 0.f);
 }
 
 /// dQ of one tile, and with `keysToo` its share of dK and dV.
 void backwardTile(Work& work, const QueryTile& tile, const View& dq, const View& dk, const View& dv, bool keysToo) {
   const Attention& p = work.in.p;
-  const Rows own = rowsOf(dq, tile.b, tile.h, tile.t);
+  const RowBlock own = rowsOf(dq, tile.b, tile.h, tile.t);
   const int64_t g = p.kvHead(tile.h), begin = firstBlock(p, tile), end = endBlock(p, tile);
   if (begin >= end) return clear(own, tile.n, p.D);
   work.take(tile);
   for (int64_t s = begin; s < end; s += kKeys) {
     const KeyBlock block = keyBlock(p, s);
-    const Rows keys = work.weigh(block);
+    const RowBlock keys = work.weigh(block);
     if (keysToo) work.addToKeys(block, rowsOf(dk, tile.b, g, s), rowsOf(dv, tile.b, g, s));
     work.addToQueries(block, keys, own, s == begin);
   }
@@ -150,7 +150,7 @@ void backwardTile(Work& work, const QueryTile& tile, const View& dq, const View&
 void backwardBlock(Work& work, int64_t b, int64_t g, const KeyBlock& block, const View& dk, const View& dv) {
   const Attention& p = work.in.p;
   const int64_t perGroup = p.H / p.G;
-  const Rows dkRows = rowsOf(dk, b, g, block.s), dvRows = rowsOf(dv, b, g, block.s);
+  const RowBlock dkRows = rowsOf(dk, b, g, block.s), dvRows = rowsOf(dv, b, g, block.s);
   clear(dkRows, block.n, p.D);
   clear(dvRows, block.n, p.E);
   for (int64_t h = g * perGroup; h < (g + 1) * perGroup; h++)

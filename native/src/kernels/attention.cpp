@@ -56,10 +56,10 @@ void attendTile(const Attention& p, const QueryTile& q, const View& yView, float
   float* const keysCopy = queries + D * kQueries;
   float* const valuesCopy = keysCopy + D * kKeys;
   float* const queriesCopy = valuesCopy + E * kKeys;
-  const Rows y = rowsOf(yView, q.b, q.h, q.t);
+  const RowBlock y = rowsOf(yView, q.b, q.h, q.t);
 
   // 1. Qᵀ; m = −∞, l = 0. A sink is a key without a value, met before all others: m = sink, l = 1.
-  const Rows own = operand(p, *p.q, q.b, q.h, q.t, q.n, D, queriesCopy);
+  const RowBlock own = operand(p, *p.q, q.b, q.h, q.t, q.n, D, queriesCopy);
   transpose(q.n, static_cast<int>(D), own.data, own.ld, queries, kQueries);
   Running r;
   const float sink = p.sinks ? p.sinks->f()[q.h * p.sinks->stride[0]] : -INFINITY;
@@ -71,8 +71,8 @@ void attendTile(const Attention& p, const QueryTile& q, const View& yView, float
   Start start = Start::zero;
   for (int64_t s = firstBlock(p, q), end = endBlock(p, q); s < end; s += kKeys) {
     const KeyBlock block = keyBlock(p, s);
-    const Rows keys = operand(p, *p.k, q.b, g, s, block.n, D, keysCopy);
-    const Rows values = operand(p, *p.v, q.b, g, s, block.n, E, valuesCopy);
+    const RowBlock keys = operand(p, *p.k, q.b, g, s, block.n, D, keysCopy);
+    const RowBlock values = operand(p, *p.v, q.b, g, s, block.n, E, valuesCopy);
     // 2. Sᵀ = K·Qᵀ
     keysTimesQueries(p, q, block, keys, queries, D, scores);
     // 3, 4.
@@ -102,7 +102,7 @@ void attendTile(const Attention& p, const QueryTile& q, const View& yView, float
 constexpr int kSplit = 256;  // keys of one task; fixed, so that the sums do not depend on the number of threads
 
 /// scores[s] = q·k_s for n keys: W keys at a time, whose W partial sums are turned and added.
-void dotRows(const float* q, Rows keys, int n, int64_t D, float* scores) {
+void dotRows(const float* q, RowBlock keys, int n, int64_t D, float* scores) {
   float sums[W * W], turned[W * W];
   for (int s = 0; s < n; s += W) {
     const int rows = std::min(W, n - s);
@@ -131,7 +131,7 @@ void dotRows(const float* q, Rows keys, int n, int64_t D, float* scores) {
 }
 
 /// out[e] = Σ weights[s]·v_s[e] over n rows.
-void sumRows(const float* weights, Rows values, int n, int64_t E, float* out) {
+void sumRows(const float* weights, RowBlock values, int n, int64_t E, float* out) {
   constexpr int kVecs = 8;  // chains enough to hide the latency of the FMA
   int64_t e = 0;
   for (; e + kVecs * W <= E; e += kVecs * W) {

@@ -11,6 +11,7 @@
 
 #include "../kernel.h"
 #include "exp.h"
+#include "storage.h"
 #include "tile.h"
 
 namespace qkv::QKV_ISA {
@@ -50,12 +51,12 @@ struct DropoutMask {
 };
 
 /// A matrix whose rows lie `ld` floats apart.
-struct Rows {
+struct RowBlock {
   float* data;
   int64_t ld;
 };
 /// Row t of head h of batch b of a (B, H, T, D) view, and the rows after it.
-inline Rows rowsOf(const View& v, int64_t b, int64_t h, int64_t t) { return {v.f() + b * v.stride[0] + h * v.stride[1] + t * v.stride[2], v.stride[2]}; }
+inline RowBlock rowsOf(const View& v, int64_t b, int64_t h, int64_t t) { return {v.f() + b * v.stride[0] + h * v.stride[1] + t * v.stride[2], v.stride[2]}; }
 
 struct Attention {
   const View *q, *k, *v, *bias, *sinks;  // bias and sinks may be null
@@ -174,7 +175,7 @@ struct Lanes {
   /// scale·q·k under the soft cap: c·tanh(x / c).  Gemma 2, §2.
   Vec capped(Vec qk) const {
     const Vec x = qk * p.scale;
-    return p.softcap > 0 ? p.softcap * vtanh(x / p.softcap) : x;
+    return p.softcap > 0 ? p.softcap * tanh(x / p.softcap) : x;
   }
   Vec biasOf(int s) const {
     if (sameBias) return set1(bias[0][s * biasStep]);
@@ -198,8 +199,8 @@ struct Lanes {
 
 /// n rows as the products take them: in place when they are close together, else copied (a slice of a (B, T, 3C) buffer has rows kilobytes apart, which
 /// fall on few cache sets and on a page each); with bf16 always copied and rounded.
-inline Rows operand(const Attention& p, const View& v, int64_t b, int64_t h, int64_t t, int n, int64_t columns, float* copy) {
-  const Rows rows = rowsOf(v, b, h, t);
+inline RowBlock operand(const Attention& p, const View& v, int64_t b, int64_t h, int64_t t, int n, int64_t columns, float* copy) {
+  const RowBlock rows = rowsOf(v, b, h, t);
   if (!p.bf16 && (rows.ld <= 2 * columns || n == 1)) return rows;
   for (int i = 0; i < n; i++) {
     const float* const from = rows.data + i * rows.ld;
@@ -211,14 +212,8 @@ inline Rows operand(const Attention& p, const View& v, int64_t b, int64_t h, int
   }
   return {copy, columns};
 }
-inline Vec roundBf16(Vec x) {
-  const UVec u = reinterpret_cast<UVec>(x);
-  const UVec rounded = (u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u;
-  return x == x ? reinterpret_cast<Vec>(rounded) : x;
-}
-
 /// Sᵀ = K·Qᵀ (or dPᵀ = V·dOᵀ) for a block of keys and a tile of queries, C channels; micro-tiles that the mask hides are skipped.
-inline void keysTimesQueries(const Attention& p, const QueryTile& q, const KeyBlock& block, Rows keys, const float* queries, int64_t C, float* out) {
+inline void keysTimesQueries(const Attention& p, const QueryTile& q, const KeyBlock& block, RowBlock keys, const float* queries, int64_t C, float* out) {
   tileProduct<Layout::rows>(block.n, q.lanes, keys.data, keys.ld, queries, kQueries, out, kQueries, Start::zero, nullptr, [&](int i0, int i1, int j0, int j1) {
     const Range seen = keysSeen(p, q, j0, j1, block);
     return Range{0, seen.begin < i1 && i0 < seen.end ? static_cast<int>(C) : 0};

@@ -1,10 +1,8 @@
 // eˣ for the arguments of a softmax: scores minus their maximum or minus their log-sum-exp, so never far above 0.
 #pragma once
-#include "../simd.h"
+#include "../vector-math.h"
 
 namespace qkv::QKV_ISA {
-
-typedef uint32_t UVec __attribute__((vector_size(W * 4)));
 
 /// eˣ for −∞ ≤ x ≤ 80 with an error below 1.5 ulp (every f32 of [−87, 0] was tried). x < −87 gives exactly 0, so a masked score (−∞) weighs nothing;
 /// NaN stays NaN. Half the work of vexp: no upper clamp, one scale factor, degree 6.
