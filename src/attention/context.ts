@@ -1,11 +1,11 @@
-import type { Rng, Tensor } from '../tensor/index.ts';
+import { type Rng, Scope, type Tensor } from '../tensor/index.ts';
 import type { KVCache } from './kv-cache.ts';
 
 /** What a forward pass may need beyond its input. Every field is optional; `{}` is a plain evaluation. */
 export interface Context {
   /** One a layer, while generating. */
   caches?: readonly KVCache[];
-  /** While looking inside: receives named tensors such as `blocks.0.attn.weights`. */
+  /** While looking inside: receives `blocks.0.attn.weights`, `blocks.0.output` …; they live until the outermost scope ends, or until freed. */
   record?: (name: string, value: Tensor) => void;
   /** Present while training with dropout: every dropout takes its mask's seed from here, in order. */
   rng?: Rng;
@@ -20,6 +20,6 @@ export interface LayerContext {
 /** The context as layer i sees it: its own cache, and names that begin with its path. */
 export const inLayer = (ctx: Context, i: number): LayerContext => ({
   cache: ctx.caches?.[i],
-  record: ctx.record && ((name, value) => ctx.record!(`blocks.${i}.${name}`, value)),
+  record: ctx.record && ((name, value) => ctx.record!(`blocks.${i}.${name}`, Scope.keepOutermost(value))),
   rng: ctx.rng,
 });

@@ -1,10 +1,10 @@
 // B batch · H query heads · G key-value heads · T queries · S keys · D head channels · E value channels
 
-import { type AttentionOptions, concat, fusedAttention, noGrad, Scope, type Tensor, tidy } from '../tensor/index.ts';
+import { type AttentionOptions, concat, fusedAttention, noGrad, type Tensor, tidy } from '../tensor/index.ts';
 import { bandMask } from './masks.ts';
 
 export type { AttentionOptions };
-/** Receives the weights (B, H, T, S) that attention gave, when somebody looks inside; they live until the outermost scope ends, or until freed. */
+/** Receives the weights (B, H, T, S) that attention gave, when somebody looks inside. */
 export interface Recording {
   record?: (name: string, value: Tensor) => void;
 }
@@ -18,7 +18,11 @@ export interface Recording {
 export function attention(q: Tensor, k: Tensor, v: Tensor, { record, ...options }: AttentionOptions & Recording = {}): Tensor {
   const { y, lse } = fusedAttention(q, k, v, options);
   lse.free();
-  if (record) record('attn.weights', Scope.keepOutermost(tidy(() => noGrad(() => attentionWeights(q, k, options)))));
+  if (record)
+    record(
+      'attn.weights',
+      tidy(() => noGrad(() => attentionWeights(q, k, options))),
+    );
   return y;
 }
 

@@ -97,7 +97,11 @@ export class GPT2 implements Decoder {
     const tokens = this.tokenEmbedding.forward(ids, [B, T]);
     const places = Int32Array.from({ length: T }, (_, t) => start + t);
     let x = dropout(tokens.add(this.positionEmbedding.forward(places, [T])), p, ctx);
-    for (const [i, block] of this.blocks.entries()) x = block.forward(x, inLayer(ctx, i));
+    for (const [i, block] of this.blocks.entries()) {
+      const layer = inLayer(ctx, i);
+      x = block.forward(x, layer);
+      layer.record?.('output', x.detach());
+    }
     return this.norm.forward(x);
   }
   forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {

@@ -91,7 +91,11 @@ export class Llama implements Decoder {
     const start = ctx.caches?.[0]?.length ?? 0;
     check(start + T <= this.config.contextLength, `${start + T} tokens, but contextLength is ${this.config.contextLength}`);
     let x = dropout(this.tokenEmbedding.forward(ids, [B, T]), this.config.dropout, ctx);
-    for (const [i, block] of this.blocks.entries()) x = block.forward(x, inLayer(ctx, i));
+    for (const [i, block] of this.blocks.entries()) {
+      const layer = inLayer(ctx, i);
+      x = block.forward(x, layer);
+      layer.record?.('output', x.detach());
+    }
     return this.norm.forward(x);
   }
   forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
