@@ -265,9 +265,9 @@ test('the writer refuses what the reader would', () => {
   expect(() => dequantize('Q2_K', new Uint8Array(ggufTypes.Q2_K.bytes))).toThrow(/Q2_K cannot be turned into numbers/);
 });
 
-test('20,000 mutants: read or refused, never anything else', () => {
+test('8,000 mutants: read or refused, never anything else', () => {
   const small = raw({ infos: [one, info('y', [64], 8, 32)], data: 128 });
-  const result = fuzzForeign('gguf', 20_000, 21, [build(), build(keys.slice(0, 3), tensors.slice(0, 1)), small]);
+  const result = fuzzForeign('gguf', 8_000, 21, [build(), build(keys.slice(0, 3), tensors.slice(0, 1)), small]);
   expect(result.firstUntyped).toBeUndefined();
   expect(result.legal).toBeGreaterThan(100);
   for (const code of ['MAGIC', 'VERSION', 'LENGTH', 'TYPE', 'DIMS', 'OFFSET', 'TRUNCATED'])

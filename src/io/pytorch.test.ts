@@ -305,15 +305,15 @@ test('legacy files: magic, version, byte order, storages that do not fit', () =>
   refused(legacy(call('os', 'system', p.text('id')), []), 'PICKLE_UNSAFE', /os.system/);
 });
 
-test('20,000 mutants of good files: read or refused, never anything else', () => {
+test('8,000 mutants of good files: read or refused, never anything else', () => {
   const zipped = archive(program(stateDict()), { 0: six, 1: ids }, { descriptor: true });
   const old = legacy(stateDict(), [
     ['0', 6, six],
     ['1', 1, ids],
   ]);
-  const result = fuzzForeign('pytorch', 20_000, 11, [good(), zipped, old]);
+  const result = fuzzForeign('pytorch', 8_000, 11, [good(), zipped, old]);
   expect(result.firstUntyped).toBeUndefined();
-  expect(result.legal).toBeGreaterThan(20);
+  expect(result.legal).toBeGreaterThan(10);
   for (const code of ['ZIP', 'PICKLE', 'PICKLE_UNSAFE', 'VIEW', 'CORRUPT']) expect(result.codes[code]).toBeGreaterThan(0);
 });
 

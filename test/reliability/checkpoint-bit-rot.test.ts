@@ -1,7 +1,5 @@
 import { expect, test } from 'vitest';
-import { CheckpointError } from '../../src/io/checkpoint-error.ts';
 import { findCheckpoint, saveCheckpoint } from '../../src/io/checkpoint.ts';
-import { verifyCheckpoint } from '../../src/io/manifest.ts';
 import { xorshift } from './fuzz-safetensors.ts';
 import { type Inode, MemoryFs } from './memory-fs.ts';
 
@@ -23,7 +21,6 @@ function makeRun() {
 
 const { fs, run, files } = makeRun();
 const noticed = (what: string) => {
-  expect(() => verifyCheckpoint('/run/step-000002', 2, fs), what).toThrow(CheckpointError);
   expect(findCheckpoint('/run', { fs }), what).toMatchObject({
     step: 1,
     skipped: [{ why: expect.stringContaining('step-000001 will be used instead') }],
