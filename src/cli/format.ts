@@ -16,7 +16,8 @@ export function compact(n: number, lang: Lang): string {
     ['G', 1e9],
     ['M', 1e6],
   ] as const) {
-    if (n >= 0.1 * size) {
+    // Small models are counted in millions too: 0.33M.
+    if (n >= (unit === 'M' ? 0.1 : 1) * size) {
       const v = n / size;
       return `${v >= 99.5 ? Math.round(v) : v >= 9.95 ? v.toFixed(1) : v.toFixed(2)}${unit}`;
     }

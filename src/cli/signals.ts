@@ -37,3 +37,6 @@ export function stopOnSignals(onFirst: (signal: string) => void, exit: (code: nu
     },
   };
 }
+
+/** One turn of the event loop: what waits there (signals, timers, a broken pipe) gets its chance. A back-end that answers at once never leaves it one. */
+export const turn = (): Promise<void> => new Promise((done) => setImmediate(done));

@@ -11,7 +11,7 @@ import { settings, settingsOfArguments } from '../config.ts';
 import { count, duration, loss } from '../format.ts';
 import { loadRun } from '../load-run.ts';
 import { here } from '../messages.ts';
-import { stopOnSignals } from '../signals.ts';
+import { stopOnSignals, turn } from '../signals.ts';
 import type { Verb } from '../verb.ts';
 import { rootFlag } from './runs.ts';
 
@@ -64,18 +64,23 @@ export const evaluate: Verb = {
         const batches = flags['batches'] as number | undefined;
         const total = batches ?? Math.ceil(stream.length / config.contextLength / config.batch);
         let done = 0;
-        function* counted() {
-          for (const b of evalBatches(stream, {
-            batchSize: config.batch,
-            contextLength: config.contextLength,
-            maxWindows: batches === undefined ? undefined : batches * config.batch,
-            split: other ? 'other' : 'validation',
-          })) {
-            yield b;
-            out.live(`${Math.round((100 * ++done) / total)} %`);
-          }
+        let nats = 0;
+        let scored = 0;
+        const windows = evalBatches(stream, {
+          batchSize: config.batch,
+          contextLength: config.contextLength,
+          maxWindows: batches === undefined ? undefined : batches * config.batch,
+          split: other ? 'other' : 'validation',
+        });
+        for (const window of windows) {
+          const part = await scoreLanguageModel(run.model, [window]);
+          nats += part.lossNats * part.tokens;
+          scored += part.tokens;
+          out.live(`${Math.round((100 * ++done) / total)} %`);
+          await turn();
+          if (stop.asked) break;
         }
-        const score = await scoreLanguageModel(run.model, counted(), { stop: () => stop.asked });
+        const score = { lossNats: nats / scored, perplexity: Math.exp(nats / scored), tokens: scored };
         out.live('');
         const bits = bitsPerByte(score.lossNats, counts.tokens, counts.bytes);
         const seconds = (performance.now() - began) / 1000;

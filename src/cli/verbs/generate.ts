@@ -10,7 +10,7 @@ import { checkedValue, typed, unknownSetting } from '../config.ts';
 import { count } from '../format.ts';
 import { type LoadedRun, loadRun } from '../load-run.ts';
 import { printable } from '../output.ts';
-import { stopOnSignals } from '../signals.ts';
+import { stopOnSignals, turn } from '../signals.ts';
 import type { Args, Verb } from '../verb.ts';
 import { rootFlag } from './runs.ts';
 import { encodeText } from './tok.ts';
@@ -159,6 +159,7 @@ export const generate: Verb = {
           add(i, t.stops.push(t.stream.push(id)));
           if (t.stops.stopped) t.finish = 'stop';
         }
+        await turn();
         if (stop.asked || out.closed || texts.every((t) => t.finish !== 'length')) break;
       }
       for (const [i, t] of texts.entries()) if (t.finish !== 'stop') add(i, t.stops.push(t.stream.end()) + t.stops.end());

@@ -13,7 +13,7 @@ import { availableMemory, backendInfo, chooseBackend, machine, trainingFlops } f
 import { here, isCode } from '../messages.ts';
 import type { Output } from '../output.ts';
 import { readSettings } from '../settings-of.ts';
-import { stopOnSignals } from '../signals.ts';
+import { stopOnSignals, turn } from '../signals.ts';
 import { TrainScreen } from '../train-screen.ts';
 import { version } from '../version.ts';
 import type { Args, Verb } from '../verb.ts';
@@ -115,6 +115,7 @@ export const train: Verb = {
               if (Math.abs(event.lossNats - expected) > 0.15 * expected) out.message('W203', { loss: event.lossNats, expected });
             }
             first = false;
+            await turn();
             break;
           case 'eval': {
             const speed = screen.evaluation({ step: event.step, lossNats: event.valLossNats, best: event.best }, lastLr);
