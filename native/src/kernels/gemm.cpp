@@ -66,21 +66,29 @@ template <int MR, int NV> [[gnu::always_inline]] inline void finish(Vec (&sum)[M
 
 /// MR rows, NV vectors of columns, K terms. A packed, or in place with its rows `lda` apart and k contiguous.
 template <int MR, int NV, bool packed> void tile(int64_t K, const float* a, int64_t lda, const float* b, const Finish& f) {
-  const int64_t acrossRows = packed ? 1 : lda, alongK = packed ? kRows : 1;
+  const int64_t acrossRows = packed ? 1 : lda;
 #pragma GCC unroll 16
-  for (int i = 0; i < MR; i++) __builtin_prefetch(f.y + i * f.ldy, 1, 3);
+  for (int i = 0; i < MR; i++) {  // a row of the tile may lie across two lines
+    __builtin_prefetch(f.y + i * f.ldy, 1, 3);
+    __builtin_prefetch(f.y + i * f.ldy + NV * W - 1, 1, 3);
+  }
   Vec sum[MR][NV] = {};
-#pragma GCC unroll 1
-  for (int64_t k = 0; k < K; k++) {
+  const auto step = [&](const float* ak, const float* bk) __attribute__((always_inline)) {
     Vec row[NV];
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; j++) row[j] = load(b + j * W);
+    for (int j = 0; j < NV; j++) row[j] = load(bk + j * W);
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++) {
-      const Vec x = set1(a[i * acrossRows]);
+      const Vec x = set1(ak[i * acrossRows]);
 #pragma GCC unroll 4
       for (int j = 0; j < NV; j++) sum[i][j] += x * row[j];
     }
+  };
+  constexpr int alongK = packed ? kRows : 1, kAhead = 512;
+#pragma GCC unroll 2
+  for (int64_t k = 0; k < K; k++) {
+    if constexpr (packed) __builtin_prefetch(a + kAhead, 0, 3);
+    step(a, b);
     a += alongK;
     b += NV * W;
   }
@@ -124,8 +132,20 @@ template <int... I> constexpr Tiles pairTable(std::integer_sequence<int, I...>) 
 constexpr Tiles pairTiles = pairTable(std::make_integer_sequence<int, kRows>());
 #endif
 
+constexpr int64_t kRun = 8;  // panels that one task packs
+
 constexpr int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t roundUp(int64_t a, int64_t b) { return ceilDiv(a, b) * b; }
+
+/// Memory that will be read soon: `lines` pieces, `apart` bytes from each other, fetched a few at a time into the second-level cache.
+struct Ahead {
+  const char* at = nullptr;
+  int64_t lines = 0, apart = 64, each = 0;
+  void share(int64_t times) { each = ceilDiv(lines, std::max<int64_t>(1, times)); }
+  void fetch() {
+    for (int64_t n = std::min(each, lines); n > 0; n--, lines--, at += apart) __builtin_prefetch(at, 0, 2);
+  }
+};
 
 /// A product and the choices made for it.
 struct Plan {
@@ -150,30 +170,54 @@ struct Plan {
   int64_t panelA() const { return panelWords<kRows>(depth, packing); }
   int64_t panelB() const { return panelWords<kColumns>(depth, packing); }
 
-  template <int P> void pack(const Matrix& m, int64_t at, int64_t size, int64_t across, int64_t along, int64_t k, int64_t terms, float* to) const {
+  /// `panels` panels of P from number `first` on, `apart` words from each other, for one block of terms.
+  template <int P, Packing how> void packAs(const Matrix& m, int64_t first, int64_t panels, int64_t size, int64_t across, int64_t along, int64_t block, float* to, int64_t apart) const {
     withStorage(m.dtype, m.data, [&](const auto* data) {
-      const auto* from = data + at * across + k * along;
-      const int width = static_cast<int>(std::min<int64_t>(P, size - at));
-      if (packing == Packing::f32) packPanel<P, Packing::f32>(from, across, along, width, size - at, terms, to);
-      else packPanel<P, kBf16Packing>(from, across, along, width, size - at, terms, to);
+      constexpr int64_t run = std::max(1, 64 / P);  // panels side by side
+      const auto* from = data + begin(block) * along;
+      for (int64_t n = 0; n < panels;) {
+        const int64_t at = (first + n) * P, whole = std::min({run, panels - n, (size - at - (P % W ? W - P % W : 0)) / P});
+        if (across == 1 && whole > 1) {
+          packSideBySide<P, how>(from + at, along, static_cast<int>(whole), apart, terms(block), to + n * apart);
+          n += whole;
+        } else {
+          packPanel<P, how>(from + at * across, across, along, static_cast<int>(std::min<int64_t>(P, size - at)), size - at, terms(block), to + n * apart);
+          n++;
+        }
+      }
     });
   }
-  /// The panel of A that starts at row i, or of B that starts at column j, for one block of terms.
-  void packA(int64_t i, int64_t block, float* to) const { pack<kRows>(p.a, i, p.M, p.a.rowStride, p.a.columnStride, begin(block), terms(block), to); }
-  void packB(int64_t j, int64_t block, float* to) const {
-    const int64_t columns = p.N - j;
-    // A last panel that is half empty is packed half as wide.
-    if (kVectors == 2 && columns <= W) pack<W>(p.b, j, p.N, p.b.columnStride, p.b.rowStride, begin(block), terms(block), to);
-    else pack<kColumns>(p.b, j, p.N, p.b.columnStride, p.b.rowStride, begin(block), terms(block), to);
+  template <int P> void pack(const Matrix& m, int64_t first, int64_t panels, int64_t size, int64_t across, int64_t along, int64_t block, float* to, int64_t apart) const {
+    if (packing == Packing::f32) packAs<P, Packing::f32>(m, first, panels, size, across, along, block, to, apart);
+    else packAs<P, kBf16Packing>(m, first, panels, size, across, along, block, to, apart);
   }
-  /// Rows i … iEnd times one panel of B. `a`: the packed panel of row i.
-  void multiply(int64_t i, int64_t iEnd, int64_t j, int64_t block, const float* a, const float* b) const {
+  /// Panels of A (of kRows rows), or of B (of kColumns columns), for one block of terms; one after the other.
+  void packA(int64_t first, int64_t panels, int64_t block, float* to) const { pack<kRows>(p.a, first, panels, p.M, p.a.rowStride, p.a.columnStride, block, to, panelA()); }
+  void packB(int64_t first, int64_t panels, int64_t block, float* to) const {
+    // A last panel that is half empty is packed half as wide.
+    const bool half = kVectors == 2 && p.N - (first + panels - 1) * kColumns <= W;
+    if (half) pack<W>(p.b, (first + panels - 1) * kVectors, 1, p.N, p.b.columnStride, p.b.rowStride, block, to + (panels - 1) * panelB(), 0);
+    pack<kColumns>(p.b, first, panels - half, p.N, p.b.columnStride, p.b.rowStride, block, to, panelB());
+  }
+  /// What packing that panel of B will read.
+  Ahead aheadB(int64_t j, int64_t block) const {
+    if (block >= blocks() || j >= p.N) return {};
+    const int64_t bytes = storageBytes(p.b.dtype), columns = std::min<int64_t>(kColumns, p.N - j);
+    const char* at = static_cast<const char*>(p.b.data) + (j * p.b.columnStride + begin(block) * p.b.rowStride) * bytes;
+    if (p.b.columnStride == 1) return {at, terms(block), p.b.rowStride * bytes};
+    if (p.b.rowStride == 1) return {at, columns, p.b.columnStride * bytes};  // the start of every row: the machine follows the rest
+    return {};
+  }
+  /// Rows i … iEnd times one panel of B. `a`: the packed panel of row i. `next` is what the caller reads after this: its lines are fetched meanwhile.
+  void multiply(int64_t i, int64_t iEnd, int64_t j, int64_t block, const float* a, const float* b, Ahead next) const {
+    next.share(ceilDiv(iEnd - i, kRows));
     const int columns = static_cast<int>(std::min<int64_t>(kColumns, p.N - j));
     const int vectors = kVectors == 2 ? (columns <= W ? 1 : 2) : kVectors;
     const int64_t K = terms(block);
     Finish f{p.y + i * p.ldy + j, p.ldy, columns, p.bias && block == 0 ? p.bias + j : nullptr, p.accumulate || block > 0};
     const float* inPlace = static_cast<const float*>(p.a.data) + i * p.a.rowStride + begin(block);
     for (; i < iEnd; i += kRows) {
+      next.fetch();
       const int64_t rows = std::min<int64_t>(kRows, iEnd - i);
       (*tiles)[static_cast<size_t>(rows - 1)][static_cast<size_t>(vectors - 1)](K, aInPlace ? inPlace : a, p.a.rowStride, b, f);
       a += panelA();
@@ -191,18 +235,22 @@ void fewRows(const Plan& plan, int thread) {
   const int64_t wordsA = plan.aInPlace ? 0 : panels * blocks * plan.panelA();
   float* const a = thread < 0 ? sharedScratch(2, wordsA) : scratch(thread, 2, wordsA);
   if (!plan.aInPlace) {
+    const int64_t runs = ceilDiv(panels, kRun);
     const auto packA = [&](int64_t begin, int64_t end, int) {
-      for (int64_t t = begin; t < end; t++) plan.packA(t % panels * kRows, t / panels, a + t * plan.panelA());
+      for (int64_t t = begin; t < end; t++) {
+        const int64_t block = t / runs, first = t % runs * kRun;
+        plan.packA(first, std::min(kRun, panels - first), block, a + (block * panels + first) * plan.panelA());
+      }
     };
-    if (thread < 0) parallelFor(panels * blocks, std::max<int64_t>(1, 16384 / plan.panelA()), packA);
-    else packA(0, panels * blocks, thread);
+    if (thread < 0) parallelFor(runs * blocks, 1, packA);
+    else packA(0, runs * blocks, thread);
   }
   const auto multiply = [&](int64_t begin, int64_t end, int t) {
     float* const b = scratch(t, 3, plan.panelB());
     for (int64_t block = 0; block < blocks; block++)
       for (int64_t group = begin; group < end; group++) {
-        plan.packB(group * kColumns, block, b);
-        plan.multiply(0, p.M, group * kColumns, block, a + block * panels * plan.panelA(), b);
+        plan.packB(group, 1, block, b);
+        plan.multiply(0, p.M, group * kColumns, block, a + block * panels * plan.panelA(), b, plan.aheadB((group + 1 < end ? group + 1 : begin) * kColumns, group + 1 < end ? block : block + 1));
       }
   };
   const int64_t perTask = std::clamp<int64_t>(groups / (threadCount() * 4), 1, 32);
@@ -227,15 +275,23 @@ void manyRows(const Plan& plan) {
       const int64_t nDeep = std::min(deep, blocks - block);
       for (int64_t ip = 0; ip < panelsA; ip += pieceA) {
         const int64_t nA = std::min(pieceA, panelsA - ip);
-        const int64_t packB = ip == 0 ? nB * nDeep : 0, packA = plan.aInPlace ? 0 : nA * nDeep;
-        parallelFor(packB + packA, 4, [&](int64_t begin, int64_t end, int) {
+        const int64_t runsB = ceilDiv(nB, kRun), runsA = ceilDiv(nA, kRun);
+        const int64_t packB = ip == 0 ? runsB * nDeep : 0, packA = plan.aInPlace ? 0 : runsA * nDeep;
+        parallelFor(packB + packA, 1, [&](int64_t begin, int64_t end, int) {
           for (int64_t t = begin; t < end; t++)
-            if (t < packB) plan.packB((jp + t % nB) * kColumns, block + t / nB, b + t * plan.panelB());
-            else plan.packA((ip + (t - packB) % nA) * kRows, block + (t - packB) / nA, a + (t - packB) * plan.panelA());
+            if (t < packB) {
+              const int64_t d = t / runsB, first = t % runsB * kRun;
+              plan.packB(jp + first, std::min(kRun, nB - first), block + d, b + (d * nB + first) * plan.panelB());
+            } else {
+              const int64_t d = (t - packB) / runsA, first = (t - packB) % runsA * kRun;
+              plan.packA(ip + first, std::min(kRun, nA - first), block + d, a + (d * nA + first) * plan.panelA());
+            }
         });
         // Tasks of equal size, several a thread: rows by about kBlockRows, columns so that there are enough.
-        const int64_t rowTasks = ceilDiv(nA * kRows, kBlockRows), perRowTask = ceilDiv(nA, rowTasks);
-        const int64_t columnTasks = std::clamp<int64_t>(ceilDiv(8 * threadCount(), rowTasks), 1, ceilDiv(nB, 8)), perColumnTask = ceilDiv(nB, columnTasks);
+        int64_t rowTasks = ceilDiv(nA * kRows, kBlockRows);
+        const int64_t columnTasks = std::clamp<int64_t>(ceilDiv(8 * threadCount(), rowTasks), 1, ceilDiv(nB, 4)), perColumnTask = ceilDiv(nB, columnTasks);
+        while (rowTasks * columnTasks % threadCount() != 0 && rowTasks < nA) rowTasks++;
+        const int64_t perRowTask = ceilDiv(nA, rowTasks);
         parallelFor(rowTasks * columnTasks, 1, [&](int64_t begin, int64_t end, int) {
           for (int64_t task = begin; task < end; task++) {
             const int64_t i0 = task / columnTasks * perRowTask, i1 = std::min(nA, i0 + perRowTask);
@@ -244,7 +300,7 @@ void manyRows(const Plan& plan) {
               for (int64_t j = j0; j < j1; j++)
                 if (i0 < i1)
                   plan.multiply((ip + i0) * kRows, std::min(p.M, (ip + i1) * kRows), (jp + j) * kColumns, block + d, a + (d * nA + i0) * plan.panelA(),
-                                b + (d * nB + j) * plan.panelB());
+                                b + (d * nB + j) * plan.panelB(), {});
           }
         });
       }

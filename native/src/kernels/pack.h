@@ -22,11 +22,19 @@ template <int b, int... I> [[gnu::always_inline]] inline void exchange(Vec& low,
   low = __builtin_shufflevector(a, c, ((I & b) == 0 ? I : W + I - b)...);
   high = __builtin_shufflevector(a, c, ((I & b) == 0 ? I + b : W + I)...);
 }
-/// Turns W rows of W elements in log₂ W steps (Eklundh 1972).
+/// Turns each 4 × 4 block of four rows: the unpack instructions of every machine work on blocks of four lanes.
+template <int... I> [[gnu::always_inline]] inline void turnFour(Vec* r, std::integer_sequence<int, I...>) {
+  const Vec t0 = __builtin_shufflevector(r[0], r[1], ((I & ~3) + I % 4 / 2 + I % 2 * W)...), t1 = __builtin_shufflevector(r[0], r[1], ((I & ~3) + I % 4 / 2 + 2 + I % 2 * W)...);
+  const Vec t2 = __builtin_shufflevector(r[2], r[3], ((I & ~3) + I % 4 / 2 + I % 2 * W)...), t3 = __builtin_shufflevector(r[2], r[3], ((I & ~3) + I % 4 / 2 + 2 + I % 2 * W)...);
+  r[0] = __builtin_shufflevector(t0, t2, ((I & ~3) + I % 2 + I % 4 / 2 * W)...);
+  r[1] = __builtin_shufflevector(t0, t2, ((I & ~3) + I % 2 + 2 + I % 4 / 2 * W)...);
+  r[2] = __builtin_shufflevector(t1, t3, ((I & ~3) + I % 2 + I % 4 / 2 * W)...);
+  r[3] = __builtin_shufflevector(t1, t3, ((I & ~3) + I % 2 + 2 + I % 4 / 2 * W)...);
+}
+/// Turns W rows of W elements: blocks of four, then the blocks change places (Eklundh 1972).
 template <int... I> [[gnu::always_inline]] inline void turn(Vec (&r)[W], std::integer_sequence<int, I...> lanes) {
+  ((I % 4 == 0 ? turnFour(r + I, lanes) : void()), ...);
   const auto step = [&r, lanes]<int b>() __attribute__((always_inline)) { (((I & b) == 0 ? exchange<b>(r[I], r[I | b], lanes) : void()), ...); };
-  step.template operator()<1>();
-  step.template operator()<2>();
   if constexpr (W > 4) step.template operator()<4>();
   if constexpr (W > 8) step.template operator()<8>();
 }
@@ -45,26 +53,32 @@ template <int P, Packing packing> [[gnu::always_inline]] inline void put(float* 
   }
 }
 
+/// `panels` neighbours, `apart` words from each other, of a matrix whose rows (or columns) lie side by side: one pass over k reads long runs, whole lines of cache.
+/// All panels are full, and the whole vectors that cover them may be read.
+template <int P, Packing packing, class T> void packSideBySide(const T* from, int64_t along, int panels, int64_t apart, int64_t K, float* to) {
+  constexpr int V = (P + W - 1) / W;
+  for (int64_t k = 0; k < K; k += 2) {
+    const T* p = from + k * along;
+    const T* q = k + 1 < K ? p + along : p;
+    float* t = to;
+    for (int panel = 0; panel < panels; panel++, p += P, q += P, t += apart)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) put<P, packing>(t, k, K, v, loadAs(p + v * W), k + 1 < K ? loadAs(q + v * W) : Vec{});
+  }
+}
+
 /// One panel. `width` ≤ P of its rows exist; `readable` ≥ width elements may be read across (the next panel's are there too).
 template <int P, Packing packing, class T>
 void packPanel(const T* from, int64_t across, int64_t along, int width, int64_t readable, int64_t K, float* to) {
   constexpr int V = (P + W - 1) / W;
   static_assert(P % W == 0 || V == 1);
   if (across == 1) {
-    if (readable >= V * W && width == P) {
-      for (int64_t k = 0; k < K; k += 2) {
-        const T* p = from + k * along;
-        const T* q = k + 1 < K ? p + along : p;
-#pragma GCC unroll 4
-        for (int v = 0; v < V; v++) put<P, packing>(to, k, K, v, loadAs(p + v * W), k + 1 < K ? loadAs(q + v * W) : Vec{});
+    if (readable >= V * W && width == P) return packSideBySide<P, packing>(from, along, 1, 0, K, to);
+    for (int64_t k = 0; k < K; k += 2)
+      for (int v = 0; v < V; v++) {
+        const int n = width - v * W < 0 ? 0 : width - v * W < W ? width - v * W : W;
+        put<P, packing>(to, k, K, v, loadAs(from + k * along + v * W, n), k + 1 < K ? loadAs(from + (k + 1) * along + v * W, n) : Vec{});
       }
-    } else {
-      for (int64_t k = 0; k < K; k += 2)
-        for (int v = 0; v < V; v++) {
-          const int n = width - v * W < 0 ? 0 : width - v * W < W ? width - v * W : W;
-          put<P, packing>(to, k, K, v, loadAs(from + k * along + v * W, n), k + 1 < K ? loadAs(from + (k + 1) * along + v * W, n) : Vec{});
-        }
-    }
     return;
   }
   constexpr auto lanes = std::make_integer_sequence<int, W>();
