@@ -123,6 +123,8 @@ struct Sequence {
       const int64_t m = std::min(n - done, walk.inner() - c.column(walk));
       if (step == 1)
         for (int64_t j = 0; j < m; j++) f(c.at[0] + j, done + j);
+      else if (step == 0)
+        for (int64_t j = 0; j < m; j++) f(c.at[0], done + j);
       else
         for (int64_t j = 0; j < m; j++) f(c.at[0] + j * step, done + j);
       done += m;
@@ -207,6 +209,12 @@ inline void streamStore(float* p, Vec v) {
 }
 inline bool isAligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % (W * 4) == 0; }
 
+/// Asks for the n floats from p on. A kernel that works through rows asks for the next row before it computes: the machine's own prefetcher loses the
+/// thread where a row's passes end.
+inline void prefetch(const float* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(p + i);
+}
+
 /// y[i] = f(x[i], …) for i in 0 … n
 template <class F, class... X> inline void map(float* y, int64_t n, bool stream, F&& f, const X*... x) {
   int64_t i = 0;
@@ -215,6 +223,23 @@ template <class F, class... X> inline void map(float* y, int64_t n, bool stream,
   else
     for (; i + W <= n; i += W) store(y + i, f(load(x + i)...));
   if (const int rest = static_cast<int>(n - i)) storePart(y + i, f(loadPart(x + i, rest)...), rest);
+}
+
+/// A whole vector of memory, or the first n lanes of one.
+struct WholeVector {
+  Vec get(const float* p) const { return load(p); }
+  void put(float* p, Vec v) const { store(p, v); }
+};
+struct PartVector {
+  int n;
+  Vec get(const float* p) const { return loadPart(p, n); }
+  void put(float* p, Vec v) const { storePart(p, v, n); }
+};
+/// f(i, vector) for 0 … n by steps of W: for kernels with several results, or other needs than `map`'s.
+template <class F> inline void eachVector(int64_t n, F&& f) {
+  int64_t i = 0;
+  for (; i + W <= n; i += W) f(i, WholeVector{});
+  if (i < n) f(i, PartVector{static_cast<int>(n - i)});
 }
 
 /// Views whose last axis is contiguous, as R rows of C.

@@ -44,27 +44,50 @@ inline Vec vfloor(Vec x) {
 #endif
 }
 
-/// eˣ for x ≤ 88 (not checked: see vexp of simd.h for any x). Exactly 0 from −88 down, −∞ included; NaN stays.
-/// n = round(x / ln 2) appears, with the exponent's bias, in the low bits of a float near 1.5·2²³: shifted left by 23 they are 2ⁿ, or 0 for n = −127.
-inline Vec expTo88(Vec x) {
-  const Vec magic = set1(12582912.f + 127.f);
-  x = vmax(set1(-88.f), x);
-  const Vec t = x * 1.44269504f + magic;
-  const Vec n = t - magic;
-  Vec r = x - n * 0.693359375f;  // ln 2 in two parts (Cody & Waite)
-  r = r - n * -2.12194440e-4f;
-  Vec p = set1(1.9875691500e-4f);  // (eʳ − 1 − r) / r², the polynomial of vexp
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + (r + 1.f);
-  return p * bitsToFloat(floatToBits(t) << 23);
+/// Any lane set?
+inline bool anyLane(IVec mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps(bitsToFloat(mask)) != 0;
+#elif defined(__x86_64__)
+  return _mm_movemask_ps(bitsToFloat(mask)) != 0;
+#else
+  return vmaxvq_u32(reinterpret_cast<uint32x4_t>(mask)) != 0;
+#endif
 }
 
+/// e^(x·s) for −88 ≤ x·s ≤ 88, exactly 0 at −88; NaN stays. 1e-7, and where there is no FMA |x·s|·6e-8.
+/// n = round(x·s / ln 2) appears, with the exponent's bias, in the low bits of a float near 1.5·2²³: shifted left by 23 they are 2ⁿ, or 0 for n = −127.
+inline Vec expScaled(Vec x, float s) {
+  const Vec magic = set1(12582912.f + 127.f);
+  const float k = s * 1.44269504f;
+  const Vec t = x * k + magic;
+  const Vec r = x * k - (t - magic), r2 = r * r;  // |r| ≤ 1/2
+  const Vec low = r * 0.240222421f + 0.693146978f, high = r * 0.00967151136f + 0.055507336f;  // (2ʳ − 1) / r
+  const Vec p = ((r2 * 0.00132647663f + high) * r2 + low) * r + 1.f;
+  return p * bitsToFloat(floatToBits(t) << 23);
+}
+/// eˣ for x ≤ 88 (not checked: see vexp of simd.h for any x). Exactly 0 from −88 down, −∞ included; NaN stays.
+inline Vec expTo88(Vec x) { return expScaled(vmax(set1(-88.f), x), 1.f); }
+
 /// 1 / (1 + e⁻ˣ)
-inline Vec sigmoid(Vec x) { return 1.f / (1.f + expTo88(vmin(set1(88.f), -x))); }
+inline Vec sigmoid(Vec x) { return 1.f / (1.f + expScaled(vmin(set1(88.f), vmax(set1(-88.f), x)), -1.f)); }
+
+/// tanh x = x·P(x²)/Q(x²) for |x| ≤ 9, ±1 beyond. 2e-8
+inline Vec tanh(Vec x) {
+  const Vec c = vmin(set1(9.f), vmax(set1(-9.f), x)), t = c * c;
+  Vec p = set1(1.33546819e-8f), q = set1(7.77656739e-7f);
+  p = p * t + 2.06090995e-5f;
+  q = q * t + 0.000328563662f;
+  p = p * t + 0.00349558927f;
+  q = q * t + 0.0258769867f;
+  p = p * t + 0.133810266f;
+  q = q * t + 0.467143422f;
+  p = p * t + 0.999999979f;
+  q = q * t + 1.f;
+  return vmin(set1(1.f), vmax(set1(-1.f), c * p / q));
+}
 
 /// ln x. x = m·2ᵉ with m in [√½, √2), f = m − 1: ln m = f − f²/2 + f³·P(f), 6e-9. Denormals count as zero.
 inline Vec vlog(Vec x) {
@@ -107,30 +130,28 @@ inline Vec erf(Vec x) {
   return vabs(x) >= 3.925f ? vsign(x) : inside;
 }
 
-/// Φ(x) = P(N(0, 1) ≤ x), given e = exp(−x²/2): Φ(−t) = e·P(t)/Q(t) for t ≥ 0, 5e-9, relative also in the tail. ±∞ give 0 and 1.
-inline Vec gaussianCdf(Vec x, Vec e) {
-  const Vec t = vmin(set1(14.f), vabs(x));
-  Vec p = set1(0.00403689528f), q = set1(0.010118857f);
-  p = p * t + 0.0400973916f;
-  q = q * t + 0.100516466f;
-  p = p * t + 0.181643888f;
-  q = q * t + 0.465270083f;
-  p = p * t + 0.436143687f;
-  q = q * t + 1.19588823f;
-  p = p * t + 0.5f;
-  q = q * t + 1.6701723f;
+/// Φ(x) − ½ = x·P(x²)/Q(x²) for |x| ≤ 5.5 (2e-8), ±½ beyond.
+inline Vec gaussianHalf(Vec x) {
+  const Vec t = vmin(set1(5.5f * 5.5f), x * x);
+  Vec p = set1(2.29313567e-8f), q = set1(1.19903231e-6f);
+  p = p * t + 6.30156419e-6f;
+  q = q * t + 7.21660009e-5f;
+  p = p * t + 0.000164570586f;
+  q = q * t + 0.00186062798f;
+  p = p * t + 0.00465146266f;
+  q = q * t + 0.0284159529f;
+  p = p * t + 0.0334585856f;
+  q = q * t + 0.250534638f;
+  p = p * t + 0.398942274f;
   q = q * t + 1.f;
-  const Vec tail = e * p / q;
-  return x < 0.f ? tail : 1.f - tail;
+  return vmin(set1(0.5f), vmax(set1(-0.5f), x * p / q));
 }
-inline Vec gaussianExp(Vec x) { return expTo88(x * x * -0.5f); }
-
 /// x·Φ(x).  Hendrycks & Gimpel 2016
-inline Vec gelu(Vec x) { return x * gaussianCdf(x, gaussianExp(x)); }
+inline Vec gelu(Vec x) { return x * gaussianHalf(x) + 0.5f * x; }
 /// Φ(x) + x·φ(x)
 inline Vec geluSlope(Vec x) {
-  const Vec e = gaussianExp(x);
-  return gaussianCdf(x, e) + x * (e * 0.398942280f);  // 1/√(2π)
+  const Vec t = vmin(set1(13.26f * 13.26f), x * x);                                   // e^(−t/2) is 0 there
+  return 0.5f + gaussianHalf(x) + x * (expScaled(t, -0.5f) * 0.398942280f);  // 1/√(2π)
 }
 
 /// x/2·(1 + tanh u) = x·σ(2u), u = √(2/π)·(x + 0.044715 x³)

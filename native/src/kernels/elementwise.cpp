@@ -8,7 +8,7 @@ namespace {
 
 constexpr int64_t kLibmGrain = 2048;  // a scalar call a lane
 
-/// y = f(x) or y = f(a, b), whichever f takes.
+/// y = f(x) or y = f(a, b), whichever f takes. f must be a lambda: a function by its name would be called through a pointer, vector by vector.
 template <class F> void apply(const Args& a, F f, int64_t grain = kGrain) {
   if constexpr (std::is_invocable_v<F, Vec>)
     forBlocks({&a.out[0]}, {&a.in[0]}, grain, [&](const Block& b) { map(b.out[0], b.n, b.stream, f, b.in[0]); });
@@ -42,24 +42,24 @@ Vec truth(IVec mask) { return mask ? set1(1.f) : Vec{}; }
 void unary(const Args& a) {
   switch (static_cast<int>(a.opt[0])) {  // the order of unaryFns in backend.ts
     case 0: return apply(a, [](Vec x) { return -x; });
-    case 1: return apply(a, vabs);
-    case 2: return apply(a, vexp);
-    case 3: return apply(a, vlog);
-    case 4: return apply(a, vsqrt);
+    case 1: return apply(a, [](Vec x) { return vabs(x); });
+    case 2: return apply(a, [](Vec x) { return vexp(x); });
+    case 3: return apply(a, [](Vec x) { return vlog(x); });
+    case 4: return apply(a, [](Vec x) { return vsqrt(x); });
     case 5: return apply(a, [](Vec x) { return 1.f / vsqrt(x); });
     case 6: return apply(a, [](Vec x) { return x * x; });
     case 7: return apply(a, [](Vec x) { return 1.f / x; });
-    case 8: return apply(a, vsin, kLibmGrain);
-    case 9: return apply(a, vcos, kLibmGrain);
-    case 10: return apply(a, vtanh);
-    case 11: return apply(a, sigmoid);
+    case 8: return apply(a, [](Vec x) { return vsin(x); }, kLibmGrain);
+    case 9: return apply(a, [](Vec x) { return vcos(x); }, kLibmGrain);
+    case 10: return apply(a, [](Vec x) { return tanh(x); });
+    case 11: return apply(a, [](Vec x) { return sigmoid(x); });
     case 12: return apply(a, [](Vec x) { return x < 0.f ? Vec{} : x; });
-    case 13: return apply(a, silu);
-    case 14: return apply(a, gelu);
-    case 15: return apply(a, geluTanh);
-    case 16: return apply(a, erf);
-    case 17: return apply(a, vsign);
-    case 18: return apply(a, vfloor);
+    case 13: return apply(a, [](Vec x) { return silu(x); });
+    case 14: return apply(a, [](Vec x) { return gelu(x); });
+    case 15: return apply(a, [](Vec x) { return geluTanh(x); });
+    case 16: return apply(a, [](Vec x) { return erf(x); });
+    case 17: return apply(a, [](Vec x) { return vsign(x); });
+    case 18: return apply(a, [](Vec x) { return vfloor(x); });
   }
 }
 
@@ -102,9 +102,9 @@ void binary(const Args& args) {
     case 1: return apply(args, [](Vec a, Vec b) { return a - b; });
     case 2: return apply(args, [](Vec a, Vec b) { return a * b; });
     case 3: return apply(args, [](Vec a, Vec b) { return a / b; });
-    case 4: return apply(args, vpow, kLibmGrain);
-    case 5: return apply(args, maxNaN);
-    case 6: return apply(args, minNaN);
+    case 4: return apply(args, [](Vec a, Vec b) { return vpow(a, b); }, kLibmGrain);
+    case 5: return apply(args, [](Vec a, Vec b) { return maxNaN(a, b); });
+    case 6: return apply(args, [](Vec a, Vec b) { return minNaN(a, b); });
     case 7: return apply(args, [](Vec a, Vec b) { return truth(a == b); });
     case 8: return apply(args, [](Vec a, Vec b) { return truth(a != b); });
     case 9: return apply(args, [](Vec a, Vec b) { return truth(a < b); });
@@ -136,17 +136,11 @@ void swiglu(const Args& a) {
 /// dgate = dy·up·silu′(gate), dup = dy·silu(gate)
 void swigluBackward(const Args& a) {
   forBlocks({&a.out[0], &a.out[1]}, {&a.in[0], &a.in[1], &a.in[2]}, kGrain, [](const Block& b) {
-    const auto at = [&](int64_t i, int n) {
-      const auto get = [&](const float* p) { return n == W ? load(p + i) : loadPart(p + i, n); };
-      const Vec dy = get(b.in[0]), gate = get(b.in[1]), up = get(b.in[2]), s = sigmoid(gate);
-      const Vec dgate = dy * up * (s * (1.f + gate * (1.f - s))), dup = dy * (gate * s);
-      const auto put = [&](float* p, Vec v) { n == W ? store(p + i, v) : storePart(p + i, v, n); };
-      put(b.out[0], dgate);
-      put(b.out[1], dup);
-    };
-    int64_t i = 0;
-    for (; i + W <= b.n; i += W) at(i, W);
-    if (i < b.n) at(i, static_cast<int>(b.n - i));
+    eachVector(b.n, [&](int64_t i, auto vector) {
+      const Vec dy = vector.get(b.in[0] + i), gate = vector.get(b.in[1] + i), up = vector.get(b.in[2] + i), s = sigmoid(gate);
+      vector.put(b.out[0] + i, dy * up * (s * (1.f + gate * (1.f - s))));
+      vector.put(b.out[1] + i, dy * (gate * s));
+    });
   });
 }
 

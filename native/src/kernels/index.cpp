@@ -57,12 +57,10 @@ void scatterAdd(const Args& a) {
       const int64_t v = task / pieces, c = task % pieces * kRowSumWidth, n = std::min(kRowSumWidth, C - c);
       float* to = table + v * C + c;
       const int32_t *row = sorted + (v > 0 ? start[v - 1] : 0), *const last = sorted + start[v];
-      if (row == last) {
-        if (!accumulate) std::fill_n(to, n, 0.f);
-      } else if (last - row == 1) {
-        const float* d = dy[*row] + c;
-        if (accumulate) map(to, n, false, [](Vec t, Vec u) { return t + u; }, static_cast<const float*>(to), d);
-        else std::memcpy(to, d, static_cast<size_t>(n) * 4);
+      if (last - row <= 4) {
+        if (!accumulate && row == last) std::fill_n(to, n, 0.f);
+        if (!accumulate && row < last) std::memcpy(to, dy[*row++] + c, static_cast<size_t>(n) * 4);
+        for (; row < last; row++) map(to, n, false, [](Vec t, Vec d) { return t + d; }, static_cast<const float*>(to), static_cast<const float*>(dy[*row] + c));
       } else {
         RowSum sum(n);
         if (accumulate) sum.add(to);
@@ -114,7 +112,8 @@ void argmax(const Args& a) {
       }
       float most = hmax(vmax(m0, m1));
       for (; i < x.C; i++) most = row[i] > most ? row[i] : most;
-      for (i = 0; row[i] != most;) i++;
+      for (i = 0; i + W <= x.C && !anyLane(load(row + i) == most);) i += W;
+      while (row[i] != most) i++;
       y[r] = static_cast<int32_t>(i);
     }
   });
@@ -152,10 +151,7 @@ void topK(const Args& a) {
       };
       while (i + W <= x.C) {
         const float worst = heap[0].value;
-        const IVec above = !(load(row + i) <= worst);  // NaN on either side: look closer
-        bool any = false;
-        for (int lane = 0; lane < W; lane++) any |= above[lane] != 0;
-        if (any)
+        if (anyLane(!(load(row + i) <= worst)))  // NaN on either side: look closer
           for (int lane = 0; lane < W; lane++) offer(i + lane);
         i += W;
       }

@@ -65,6 +65,7 @@ void layerNorm(const Args& a) {
   parallelFor(x.R, x.grain(), [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; r++) {
       const float* row = x[r];
+      if (r + 1 < end) prefetch(x[r + 1], x.C);
       const float m = static_cast<float>(sumOf(x.C, [](Vec v) { return v; }, row) / C);
       const double variance = sumOf(x.C, [=](Vec v) { return (v - m) * (v - m); }, row) / C;
       const float s = static_cast<float>(1 / std::sqrt(variance + eps));
@@ -93,31 +94,20 @@ void layerNormBackward(const Args& a) {
         float* to = dx[r];
         const float m = mean[r], s = rstd[r], inverse = 1.f / static_cast<float>(C);
         // 1. The two means.
-        Vec g0{}, g1{}, h0{}, h1{};
-        int64_t i = 0;
-        for (; i + 2 * W <= C; i += 2 * W) {
-          const Vec p = load(d + i) * load(w + i), q = load(d + i + W) * load(w + i + W);
-          g0 += p;
-          g1 += q;
-          h0 += p * (load(v + i) - m);
-          h1 += q * (load(v + i + W) - m);
-        }
-        for (; i < C; i += W) {
-          const int n = static_cast<int>(std::min<int64_t>(W, C - i));
-          const Vec p = loadPart(d + i, n) * loadPart(w + i, n);
-          g0 += p;
-          h0 += p * (loadPart(v + i, n) - m);
-        }
-        const float meanG = hsum(g0 + g1) * inverse, meanGx = hsum(h0 + h1) * s * inverse;
+        Vec g{}, h{};
+        eachVector(C, [&](int64_t k, auto vector) {
+          const Vec p = vector.get(d + k) * vector.get(w + k);
+          g += p;
+          h += p * (vector.get(v + k) - m);
+        });
+        const float meanG = hsum(g) * inverse, meanGx = hsum(h) * s * inverse;
         // 2. dx, and this row's share of dweight and dbias.
-        const auto at = [&](int64_t k, auto get, auto put) {
-          const Vec e = get(d + k), n = (get(v + k) - m) * s;
-          put(to + k, s * (e * get(w + k) - meanG - n * meanGx));
-          put(dw + k, get(dw + k) + e * n);
-          put(db + k, get(db + k) + e);
-        };
-        for (i = 0; i + W <= C; i += W) at(i, load, store);
-        if (const int n = static_cast<int>(C - i)) at(i, [=](const float* p) { return loadPart(p, n); }, [=](float* p, Vec u) { storePart(p, u, n); });
+        eachVector(C, [&](int64_t k, auto vector) {
+          const Vec e = vector.get(d + k), n = (vector.get(v + k) - m) * s;
+          vector.put(to + k, s * (e * vector.get(w + k) - meanG - n * meanGx));
+          vector.put(dw + k, vector.get(dw + k) + e * n);
+          vector.put(db + k, vector.get(db + k) + e);
+        });
         sums.rowAdded();
       }
       sums.finish();
@@ -137,6 +127,7 @@ void rmsNorm(const Args& a) {
   parallelFor(x.R, x.grain(), [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; r++) {
       const float* row = x[r];
+      if (r + 1 < end) prefetch(x[r + 1], x.C);
       const float s = static_cast<float>(1 / std::sqrt(sumOf(x.C, [](Vec v) { return v * v; }, row) / C + eps));
       map(y[r], x.C, stream, [=](Vec v, Vec g) { return v * s * (g + offset); }, row, w);
       rstd[r] = s;
@@ -160,14 +151,11 @@ void rmsNormBackward(const Args& a) {
         float* to = dx[r];
         const double dot = sumOf(C, [=](Vec e, Vec u, Vec g) { return e * u * (g + offset); }, d, v, w);
         const float pull = static_cast<float>(dot * static_cast<double>(s) / static_cast<double>(C)) * s;  // rstd·mean(g·x̂)
-        const auto at = [&](int64_t k, auto get, auto put) {
-          const Vec e = get(d + k), u = get(v + k);
-          put(to + k, s * (e * (get(w + k) + offset) - u * pull));
-          put(dw + k, get(dw + k) + e * (u * s));
-        };
-        int64_t i = 0;
-        for (; i + W <= C; i += W) at(i, load, store);
-        if (const int n = static_cast<int>(C - i)) at(i, [=](const float* p) { return loadPart(p, n); }, [=](float* p, Vec u) { storePart(p, u, n); });
+        eachVector(C, [&](int64_t k, auto vector) {
+          const Vec e = vector.get(d + k), u = vector.get(v + k);
+          vector.put(to + k, s * (e * (vector.get(w + k) + offset) - u * pull));
+          vector.put(dw + k, vector.get(dw + k) + e * (u * s));
+        });
         sums.rowAdded();
       }
       sums.finish();

@@ -70,19 +70,16 @@ void adamW(const Args& a) {
     for (int64_t i = begin; i < end; i++) {
       const Piece& piece = pieces[static_cast<size_t>(i)];
       const View* group = a.in + 4 * piece.tensor;
-      float *p = group[0].f(), *m = group[2].f(), *v = group[3].f();
-      const float* g = group[1].f();
+      float *p = group[0].f() + piece.begin, *m = group[2].f() + piece.begin, *v = group[3].f() + piece.begin;
+      const float* g = group[1].f() + piece.begin;
       const Vec decay = f(decays[piece.tensor] != 0 ? lr * weightDecay : 0);
-      const auto at = [&](int64_t k, auto get, auto put) {
-        const Vec gradient = get(g + k) * scale, x = get(p + k);
-        const Vec first = b1 * get(m + k) + a1 * gradient, second = b2 * get(v + k) + a2 * (gradient * gradient);
-        put(m + k, first);
-        put(v + k, second);
-        put(p + k, x - rate * first / (vsqrt(second) * root + epsilon) - decay * x);
-      };
-      int64_t k = piece.begin;
-      for (; k + W <= piece.end; k += W) at(k, load, store);
-      if (const int n = static_cast<int>(piece.end - k)) at(k, [=](const float* q) { return loadPart(q, n); }, [=](float* q, Vec u) { storePart(q, u, n); });
+      eachVector(piece.end - piece.begin, [&](int64_t k, auto vector) {
+        const Vec gradient = vector.get(g + k) * scale, x = vector.get(p + k);
+        const Vec first = b1 * vector.get(m + k) + a1 * gradient, second = b2 * vector.get(v + k) + a2 * (gradient * gradient);
+        vector.put(m + k, first);
+        vector.put(v + k, second);
+        vector.put(p + k, x - rate * first / (vsqrt(second) * root + epsilon) - decay * x);
+      });
     }
   });
 }

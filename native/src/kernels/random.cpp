@@ -91,14 +91,12 @@ void dropout(const Args& a) {
   const IVec least = iset1(static_cast<int32_t>(std::ceil(std::clamp(p, 0.0, 1.0) * 0x1p24)));  // k·2⁻²⁴ ≥ p  ⇔  k ≥ ⌈p·2²⁴⌉
   forBlocks({&a.out[0]}, {&a.in[0]}, kGrain, [&](const Block& b) {
     eachStretch(static_cast<uint64_t>(b.at), b.n, 1, [&](int64_t done, int64_t m, uint32_t low, uint32_t high) {
-      const float* x = b.in[0] + done;
-      float* y = b.out[0] + done;
-      const auto kept = [&](Vec v, int64_t i) {
-        return reinterpret_cast<IVec>(stream.draw(counters(low + static_cast<uint32_t>(i), 1), high)) >= least ? v * scale : Vec{};
-      };
-      int64_t i = 0;
-      for (; i + W <= m; i += W) store(y + i, kept(load(x + i), i));
-      if (i < m) storePart(y + i, kept(loadPart(x + i, static_cast<int>(m - i)), i), static_cast<int>(m - i));
+      UVec counter = counters(low, 1);
+      map(b.out[0] + done, m, b.stream, [&](Vec v) {
+        const Vec kept = reinterpret_cast<IVec>(stream.draw(counter, high)) >= least ? v * scale : Vec{};
+        counter += W;
+        return kept;
+      }, b.in[0] + done);
     });
   });
 }

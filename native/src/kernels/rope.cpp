@@ -6,14 +6,11 @@ namespace {
 
 /// Pairs (i, i + P).
 void turnHalves(const float* x, float* y, const float* cosine, const float* sine, float sign, int64_t P) {
-  const auto at = [&](int64_t i, auto get, auto put) {
-    const Vec a = get(x + i), b = get(x + P + i), c = get(cosine + i), s = get(sine + i) * sign;
-    put(y + i, a * c - b * s);
-    put(y + P + i, b * c + a * s);
-  };
-  int64_t i = 0;
-  for (; i + W <= P; i += W) at(i, load, store);
-  if (const int n = static_cast<int>(P - i)) at(i, [=](const float* p) { return loadPart(p, n); }, [=](float* p, Vec v) { storePart(p, v, n); });
+  eachVector(P, [&](int64_t i, auto vector) {
+    const Vec a = vector.get(x + i), b = vector.get(x + P + i), c = vector.get(cosine + i), s = vector.get(sine + i) * sign;
+    vector.put(y + i, a * c - b * s);
+    vector.put(y + P + i, b * c + a * s);
+  });
 }
 /// Pairs (2i, 2i + 1).
 void turnNeighbours(const float* x, float* y, const float* cosine, const float* sine, float sign, int64_t P) {
