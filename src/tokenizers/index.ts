@@ -7,6 +7,8 @@ export { byteLevelBpe, trainBpe, trainBpeOnWords } from './train/bpe.ts';
 export type { TrainBpeOptions, TrainProgress } from './train/bpe.ts';
 export { trainWordPiece } from './train/wordpiece.ts';
 export type { TrainWordPieceOptions } from './train/wordpiece.ts';
+export { trainUnigram } from './train/unigram.ts';
+export type { TrainUnigramOptions } from './train/unigram.ts';
 export { countWords } from './train/count-words.ts';
 export type { WordCounts } from './train/count-words.ts';
 export { tokenizerFromJson, tokenizerToJson } from './tokenizer-json.ts';
