@@ -28,6 +28,8 @@ export interface BackwardArgs<O> {
   shapes: readonly Shape[];
   options: O;
   needs: readonly boolean[];
+  /** The gradient that input i has already, when it is a leaf and may be added to in place: a sparse derivative adds its rows to it and returns nothing. */
+  existing(i: number): Tensor | undefined;
   /** Adds to the gradient of a leaf that is not an input (activation checkpointing). */
   addLeaf(leaf: Tensor, gradient: Tensor): void;
 }
@@ -114,6 +116,10 @@ export class Node {
         shapes: this.#shapes,
         options: this.options,
         needs,
+        existing: (i) => {
+          const edge = this.#edges[i];
+          return edge && 'leaf' in edge ? gradients.owned(edge.leaf) : undefined;
+        },
         addLeaf: (leaf, g) => gradients.add(leaf, g),
       });
       dxs.forEach((dx, i) => {
@@ -156,6 +162,11 @@ export class Gradients {
 
   get(leaf: Tensor): Tensor | undefined {
     return this.#map.get(leaf);
+  }
+  /** The gradient of `leaf` when nobody else looks at it, so that it may be changed in place. */
+  owned(leaf: Tensor): Tensor | undefined {
+    const g = this.#map.get(leaf);
+    return g && g.storage.refs === 1 && g.isContiguous ? g : undefined;
   }
   /** Adds `g` to the gradient of `leaf`. */
   add(leaf: Tensor, g: Tensor): void {

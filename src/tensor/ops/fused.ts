@@ -4,6 +4,7 @@ import { isTaping } from '../autograd.ts';
 import { precision, run } from '../engine.ts';
 import { broadcastStrides, check, type Shape, show, size } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
+import { broadcast } from './elementwise.ts';
 import { checkIds } from './indexing.ts';
 import { apply, lastContiguous, op, rows } from './op.ts';
 
@@ -225,7 +226,12 @@ export const linearCrossEntropyOp = op<LossKernelOptions & { bf16: boolean; want
       o,
     ),
   saves: { outputs: true },
-  backward: ({ dy, y: [, dx, dw, db], options: { wants } }) => [dx, dw, db].map((g, i) => (wants[i] ? g.mul(dy) : undefined)),
+  backward: ({ dy, y: [, dx, dw, db], options: { wants } }) =>
+    [dx, dw, db].map((g, i) => {
+      if (!wants[i]) return undefined;
+      run('binary', [g, broadcast(dy, g.shape)], [g], { f: 'mul' }); // in place: the tape alone holds them
+      return g;
+    }),
 });
 
 function targetsTensor(name: string, targets: ArrayLike<number>, R: number, V: number, ignoreIndex: number): Tensor {

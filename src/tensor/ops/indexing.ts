@@ -13,7 +13,12 @@ export const embeddingOp = op<{ shape: Shape }>({
   },
   forward: ([table, ids], [y]) => run('gather', [lastContiguous(table), ids], [rows(y)], {}),
   saves: { inputs: [1] },
-  backward: ({ dy, x: [, ids], shapes: [table] }) => {
+  backward: ({ dy, x: [, ids], shapes: [table], existing }) => {
+    const into = existing(0); // a tied head has left its gradient there: add the few rows to it instead of summing two tables
+    if (into) {
+      run('scatterAdd', [rows(dy), ids], [into], { accumulate: true });
+      return [undefined, undefined];
+    }
     const dtable = Tensor.empty(table, 'f32', undefined, 'dembedding');
     run('scatterAdd', [rows(dy), ids], [dtable], { accumulate: false });
     return [dtable, undefined];

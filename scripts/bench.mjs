@@ -1,0 +1,27 @@
+// npm run bench -- kernels | train | overhead | recipe NAME [--json] [--quick]: starts the benchmark of that name in bench/ (TypeScript, through tsx).
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const bench = fileURLToPath(new URL('../bench/', import.meta.url));
+const recipes = readdirSync(join(bench, 'recipes'))
+  .filter((f) => f.endsWith('.ts'))
+  .map((f) => f.slice(0, -3));
+const usage = `npm run bench -- kernels  [--only=matmul,adamW] [--ours] [--quick] [--json]   each kernel beside other libraries and the machine's peak
+npm run bench -- train    [--only=small] [--ours] [--quick] [--json]           tokens/s of a whole step beside PyTorch
+npm run bench -- overhead [--quick] [--json]                                   what one operation costs in JavaScript, and whether memory grows
+npm run bench -- recipe NAME [--quick] [--json]                                a whole training run; NAME: ${recipes.join(', ')}
+What it measures and what it needs: bench/README.md`;
+
+const [what, ...rest] = process.argv.slice(2);
+const [file, args] = what === 'recipe' ? [`recipes/${rest[0]}.ts`, rest.slice(1)] : [`${what}.ts`, rest];
+const path = join(bench, file);
+if (!['kernels', 'train', 'overhead', 'decode', 'recipe'].includes(what) || !existsSync(path)) {
+  console.error(what === undefined || what === '--help' ? usage : `bench: there is no ${[what, ...rest].join(' ')}\n${usage}`);
+  process.exit(what === '--help' ? 0 : 2);
+}
+const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+const { status, signal } = spawnSync(process.execPath, ['--expose-gc', '--import', tsx, path, ...args], { stdio: 'inherit' });
+process.exit(signal ? 1 : (status ?? 1));
