@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { chmodSync, rmSync } from 'node:fs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const run = (command, args) => spawnSync(command, args, { cwd: root, stdio: 'inherit', shell: process.platform === 'win32' }).status;
+const run = (command, args) =>
+  spawnSync(command, args, { cwd: root, stdio: 'inherit', shell: process.platform === 'win32' }).status;
 
 rmSync(`${root}dist`, { recursive: true, force: true });
 if (run('npx', ['--no-install', 'tsc', '-p', 'tsconfig.build.json']) !== 0) process.exit(1);

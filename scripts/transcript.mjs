@@ -11,7 +11,12 @@ const named = process.argv.slice(2).filter((a) => a.endsWith('.md'));
 const block = /<!-- transcript: (.*) -->\n```text\n([\s\S]*?)```\n<!-- \/transcript -->/g;
 
 function output(command) {
-  const { stdout, status } = spawnSync(`${command} 2>&1`, { cwd: root, shell: true, encoding: 'utf8', env: { ...process.env, NO_COLOR: '1', LANG: 'en_US.UTF-8', LC_ALL: '', QKV_LANG: '', COLUMNS: '100' } });
+  const { stdout, status } = spawnSync(`${command} 2>&1`, {
+    cwd: root,
+    shell: true,
+    encoding: 'utf8',
+    env: { ...process.env, NO_COLOR: '1', LANG: 'en_US.UTF-8', LC_ALL: '', QKV_LANG: '', COLUMNS: '100' },
+  });
   if (status !== 0) throw new Error(`${command} ended with ${status}:\n${stdout}`);
   return stdout
     .replaceAll(/moby-dick-\d+/g, 'moby-dick')
@@ -39,7 +44,9 @@ for (const file of named.length ? named : ['README.md', 'README.zh.md']) {
     const now = `${output(command).trimEnd()}\n`;
     if (check && skeleton(now) !== skeleton(shown)) {
       stale++;
-      console.error(`${file}: the transcript of \`${command}\` is not what it prints now. Write it anew: node scripts/transcript.mjs ${file}`);
+      console.error(
+        `${file}: the transcript of \`${command}\` is not what it prints now. Write it anew: node scripts/transcript.mjs ${file}`,
+      );
       console.error(`--- shown\n${skeleton(shown)}\n--- printed\n${skeleton(now)}`);
     }
     return `<!-- transcript: ${command} -->\n\`\`\`text\n${now}\`\`\`\n<!-- /transcript -->`;

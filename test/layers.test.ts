@@ -21,12 +21,27 @@ const allowed: Record<string, readonly string[]> = {
   evaluate: ['attention', 'tensor'],
   io: ['models', 'nn', 'tensor', 'tokenizers'],
   applications: ['settings', 'io', 'data', 'tokenizers', 'models', 'attention', 'nn', 'train', 'generate', 'evaluate', 'tensor'],
-  cli: ['applications', 'settings', 'figures', 'io', 'data', 'tokenizers', 'models', 'attention', 'nn', 'train', 'generate', 'evaluate', 'tensor'],
+  cli: [
+    'applications',
+    'settings',
+    'figures',
+    'io',
+    'data',
+    'tokenizers',
+    'models',
+    'attention',
+    'nn',
+    'train',
+    'generate',
+    'evaluate',
+    'tensor',
+  ],
 };
 /** The only places that touch the machine: everything else runs in a browser. */
 const mayUseNode = ['io', 'data', 'settings', 'applications', 'cli', 'tensor/backends/native'];
 
-const importsOf = (file: string): string[] => [...readFileSync(join(src, file), 'utf8').matchAll(/(?:from|import\()\s*'([^']+)'/g)].map((m) => m[1]);
+const importsOf = (file: string): string[] =>
+  [...readFileSync(join(src, file), 'utf8').matchAll(/(?:from|import\()\s*'([^']+)'/g)].map((m) => m[1]);
 const folderOf = (path: string): string => path.split('/')[0];
 
 test('the tree has the folders that the rules name, and no others', () => {
@@ -52,6 +67,9 @@ test('node: is imported only where the machine is touched', () => {
 test('backends are reached only through tensor/', () => {
   for (const file of files) {
     if (file.startsWith('tensor/')) continue;
-    expect(importsOf(file).filter((n) => n.includes('backends/')), file).toEqual([]);
+    expect(
+      importsOf(file).filter((n) => n.includes('backends/')),
+      file,
+    ).toEqual([]);
   }
 });

@@ -22,6 +22,8 @@ export interface Decoder {
   readonly config: DecoderConfig;
   /** ids: B rows of T token ids → logits (B, T, V). */
   forward(ids: Int32Array, shape: readonly [B: number, T: number], ctx?: Context): Tensor;
+  /** The last hidden states (B, T, C), normed. */
+  hidden(ids: Int32Array, shape: readonly [B: number, T: number], ctx?: Context): Tensor;
   /** The logits (B, V) of the last place only: what decoding needs. */
   nextLogits(ids: Int32Array, shape: readonly [B: number, T: number], ctx?: Context): Tensor;
   /** Mean cross-entropy, in nats a token, of predicting each next id. */
