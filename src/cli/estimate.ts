@@ -64,50 +64,58 @@ export interface Memory {
   moments: number;
   activations: number;
   logits: number;
-  /** bf16 copies of the matrices. */
-  cast: number;
-  /** Copy of weights and moments while a checkpoint is written. */
+  /** The tensor that a checkpoint is writing. */
   staging: number;
-  /** Node, the addon, the windows of the data. */
+  /** Node, the addon, the heap, what the arena loses to rounding. */
   program: number;
   total: number;
 }
 
-/** Resident bytes of Node with the addon and the data's windows. Measured: see docs of `qkv estimate` and its test. */
-const PROGRAM_BYTES = 110e6;
+/** Resident bytes of Node with the program and the addon at work, beside all tensors. Measured on 12 settings, Node 20, two threads. */
+const PROGRAM_BYTES = 95e6;
+/** What learning a bpe vocabulary leaves on the heap. */
+const BPE_BYTES = 45e6;
+/** Share of all tensors that the arena loses to size classes and huge pages. */
+const ARENA_SHARE = 0.1;
 /** Elements of logits that the fused cross-entropy holds at a time. */
-const LOGITS_CHUNK = 1 << 20;
+const LOGITS_CHUNK = 1 << 18;
 
-/** Memory of a training step. fp32: 16 bytes a parameter for weights, gradients and two moments. */
+/**
+ * Memory of a training step: 16 bytes a parameter in fp32 for weights, gradients and two moments, and what the forward keeps for the backward.
+ * The backward frees activations as gradients appear, so a step never holds all of both: `gradients` is what it holds beyond the activations' peak.
+ */
 export function memoryOf(config: TrainConfig, vocabSize: number): Memory {
-  const { nLayer, batch, contextLength: T, dModel: C, precision } = config;
-  const { total: P, attention, mlp } = parametersOf(config, vocabSize);
+  const { nLayer, batch, contextLength: T, dModel: C, accumulate } = config;
+  const { total: P } = parametersOf(config, vocabSize);
   const tokens = batch * T;
   const weights = 4 * P;
-  const activations = 4 * tokens * (nLayer * perBlock(config) + 3 * C);
+  // Outside the blocks: the embedding, the last norm's input and output, their gradients, and the largest temporary of the backward.
+  const activations = 4 * tokens * (nLayer * perBlock(config) + 7 * C);
   const logits = 4 * Math.min(tokens * vocabSize, Math.max(LOGITS_CHUNK, vocabSize));
-  const cast = precision === 'bf16' ? 2 * nLayer * (attention + mlp) + 2 * vocabSize * C : 0;
-  const parts = {
+  const tensors = {
     weights,
-    gradients: weights * (config.accumulate > 1 ? 2 : 1),
+    gradients: accumulate > 1 ? Math.max(weights, 2 * weights - activations) : Math.max(0, weights - activations),
     moments: 2 * weights,
     activations,
     logits,
-    cast,
-    staging: 3 * weights,
-    program: PROGRAM_BYTES,
   };
-  return { ...parts, total: Object.values(parts).reduce((a, b) => a + b, 0) };
+  const sum = (parts: Record<string, number>) => Object.values(parts).reduce((a, b) => a + b, 0);
+  const parts = {
+    ...tensors,
+    staging: 8 * Math.max(vocabSize * C, C * config.dFF), // one tensor at a time, as the file and as the array
+    program: PROGRAM_BYTES + (config.tokenizer === 'bpe' ? BPE_BYTES : 0) + ARENA_SHARE * sum(tensors),
+  };
+  return { ...parts, total: sum(parts) };
 }
 
 /**
- * Numbers that one block keeps for its backward, a token: the input and the norm's output twice, q k v and what attention gives, the MLP's inner values.
- * gpt2: x, norm, 3C, attention, projection, sum, norm, F, GELU's F, projection.  llama: q and k once more after RoPE, and three of F.
+ * Numbers that one block keeps for its backward, a token.
+ * Both: its input, the norm of it, q k v, what attention gives and its log-sum-exp a head, the sum, the norm of that.
+ * gpt2: the MLP's inner values before and after GELU.  llama: gate, up and their product.
  */
-function perBlock({ model, dModel: C, nHead, nKvHead, dFF: F, dropout }: TrainConfig): number {
+function perBlock({ model, dModel: C, nHead, nKvHead, dFF: F }: TrainConfig): number {
   const kv = (C / nHead) * nKvHead;
-  const drop = dropout > 0 ? 2 * C : 0;
-  return model === 'gpt2' ? 10 * C + 2 * F + nHead + drop : 8 * C + 4 * kv + 3 * F + nHead + drop;
+  return 6 * C + 2 * kv + nHead + (model === 'gpt2' ? 2 * F : 3 * F);
 }
 
 /** Seconds for `steps` at a rate of floating-point operations a second. */

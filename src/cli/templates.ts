@@ -149,7 +149,7 @@ export const templates: Readonly<Record<string, Template>> = {
     file: 'gushi.txt',
     text: chineseStories,
     settings: [
-      ...bpe(1024, 'cjk'),
+      ...bpe(768, 'cjk'),
       { key: 'data.documents', value: 'line', why: { en: 'each line is a story', zh: '每行一个故事' } },
       ...shape(4, 128, 64, 16),
       ...short(1000),

@@ -229,8 +229,13 @@ export class TrainScreen {
   sample({ prompt, text }: SampleInfo): void {
     const { out } = this;
     const label = out.t({ en: 'sample', zh: '样例' });
-    const one = printable(`«${prompt}»${text}`.replace(/\r?\n/g, '⏎ '));
-    out.say(`${' '.repeat(8)}${out.style('dim', label)} ${clip(one, Math.min(out.columns, 100) - 10 - displayWidth(label))}`);
+    const oneLine = (t: string) => printable(t.replace(/\r?\n/g, '⏎ '));
+    // What the model wrote matters; of what it was given, the end is enough.
+    const given = oneLine(prompt);
+    let end = given;
+    while (displayWidth(end) > 24) end = [...end].slice(1).join('');
+    const shown = `«${end === given ? '' : '…'}${end}»${oneLine(text)}`;
+    out.say(`${' '.repeat(8)}${out.style('dim', label)} ${clip(shown, Math.min(out.columns, 100) - 10 - displayWidth(label))}`);
     this.#skip();
   }
 
@@ -298,7 +303,7 @@ export class TrainScreen {
         : ` · best validation ${loss(best.lossNats)} (step ${n(best.step)}, perplexity ${Math.exp(best.lossNats).toFixed(1)}${best.bitsPerByte === undefined ? '' : `, ${best.bitsPerByte.toFixed(2)} bits a byte`})`
       : '';
     const elapsed = clock(this.#elapsed());
-    const words = prompt.replaceAll('"', '').replace(/\s+/g, ' ').trim();
+    const words = firstWords(prompt);
     if (status === 'done')
       out.say(
         `${out.style('green', '✔')} ${zh ? `完成 ${n(step)} 步 · ${elapsed}` : `${n(step)} steps done · ${elapsed}`}${bestText}`,
@@ -324,3 +329,16 @@ const shortPath = (path: string): string => {
   const here = `${process.cwd()}/`;
   return path.startsWith(here) ? path.slice(here.length) : path;
 };
+
+/** The beginning of a prompt that can be typed again between quotes. */
+function firstWords(prompt: string): string {
+  const line = prompt
+    .replace(/["`$\\!]/g, '')
+    .replace(/\s+/g, ' ')
+    .trim();
+  if (displayWidth(line) <= 24) return line;
+  let start = line;
+  while (displayWidth(start) > 24) start = [...start].slice(0, -1).join('');
+  // Not in the middle of a word, where there are words.
+  return (start.includes(' ') ? start.slice(0, start.lastIndexOf(' ')) : start).trim();
+}
