@@ -1,6 +1,7 @@
 /** `qkv`, `qkv help`, `qkv help VERB`: what there is, from the verbs themselves. */
 import { QkvError } from '../../errors.ts';
 import { displayWidth, padEnd } from '../../figures/width.ts';
+import { cliPage } from '../cli-docs.ts';
 import { allowedValues } from '../config.ts';
 import { nearest } from '../nearest.ts';
 import type { Output } from '../output.ts';
@@ -11,12 +12,19 @@ export const helpOn = (verbs: readonly Verb[]): Verb => ({
   name: 'help',
   about: { en: 'all verbs, or how one of them works', zh: '全部动词，或其中一个的用法' },
   words: [{ name: 'VERB', optional: true, rest: true }],
-  examples: ['qkv help', 'qkv help train', 'qkv help data inspect'],
-  run({ words }, out) {
+  flags: [{ name: 'markdown', about: { en: 'the page docs/cli.md', zh: '输出 docs/cli.md 的内容' } }],
+  examples: ['qkv help', 'qkv help train', 'qkv help data inspect', 'qkv help --markdown --lang zh'],
+  run({ words, flags }, out) {
     const name = words.join(' ');
-    if (name === '') out.answer(overview(verbs, out));
+    const all = [...verbs, helpOn(verbs)];
+    if (flags['markdown']) {
+      out.stream(cliPage(all, out.lang));
+      out.event({ type: 'result', ok: true });
+      return 0;
+    }
+    if (name === '') out.answer(overview(all, out));
     else {
-      const found = verbs.filter((v) => v.name === name || v.name.startsWith(`${name} `));
+      const found = all.filter((v) => v.name === name || v.name.startsWith(`${name} `));
       if (found.length === 0) {
         const best = nearest(
           name,
