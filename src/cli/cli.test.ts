@@ -287,6 +287,26 @@ test('a checkpoint that is cut short is passed over for the one before; a tokeni
   expect((await qkv('generate', 'cut', 'the', '--json')).last).toMatchObject({ code: 'E152', exit: 3 });
 });
 
+test('a loss that is no number ends the run before the update, with its last good checkpoint and what to try', async () => {
+  await qkv('train', 'data=book.txt', 'name=wild', 'steps=4', ...SMALL);
+  const { code, last, stderr } = await qkv(
+    'train',
+    'wild',
+    '--resume',
+    'steps=40',
+    'lr=1e9',
+    'minLr=1e9',
+    'warmup=0',
+    'clip=0',
+    'schedule=constant',
+    '--json',
+  );
+  expect(last, stderr).toMatchObject({ code: 'E140', exit: 70 });
+  expect(code).toBe(70);
+  expect(stderr).toMatch(/Last good: runs\/wild\/step-\d{6}. Try: qkv train wild --resume lr=\S+ clip=1/);
+  expect((await qkv('runs', 'show', 'wild', '--json')).last.status).toBe('failed');
+});
+
 test('generate --truncate left keeps the end of a prompt that is too long', async () => {
   const { code, last } = await qkv('generate', 'cat', 'the cat sat on the mat', '--truncate', 'left', 'maxTokens=2', '--json');
   expect(code).toBe(0);

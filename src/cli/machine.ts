@@ -89,14 +89,17 @@ export function backendInfo(): BackendInfo {
   };
 }
 
+/** Share of the peak that an estimate assumes. */
+export const PEAK_SHARE = 0.4;
+
 /**
- * Floating-point operations a second that training reaches: the peak of the machine, measured for a moment, times the share that small models get of it.
- * 0.35: measured on the tiny and base presets with two AVX2 threads; the reference back-end does about 0.2 GFLOP/s.
+ * Floating-point operations a second that training reaches: the peak of the machine, measured for a moment, times the share that models of the
+ * presets get of it: 0.28 to 0.64 on three settings of a busy machine. The reference back-end does about 0.2 GFLOP/s.
  */
 export function trainingFlops(bf16 = false): number {
   const b = backend();
   if (b.name !== 'native') return 0.2e9;
   const native = b as NativeBackend;
   const peak = (bf16 && native.peakFlops(undefined, true)) || native.peakFlops();
-  return 0.35 * peak;
+  return PEAK_SHARE * peak;
 }

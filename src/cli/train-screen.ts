@@ -81,7 +81,7 @@ export class TrainScreen {
   #recent = { tokens: 0, ms: 0, rate: 0 };
   #lastStepAt = 0;
   #ema = { value: 0, weight: 0 };
-  #before: { train?: number; val?: number } = {};
+  #before: { train?: number; val?: number; live?: number } = {};
   #drawn = 0;
   #headed = false;
   #step = 0;
@@ -220,6 +220,8 @@ export class TrainScreen {
     );
     if (steps > 0) this.#before.train = train;
     this.#before.val = lossNats;
+    // The smoothed loss lags behind: it is compared with itself.
+    if (this.#ema.weight > 0) this.#before.live = this.#ema.value / this.#ema.weight;
     this.#interval = { tokens: 0, ms: 0, lossSum: 0, steps: 0 };
     this.#skip();
     return { tokensPerSecond: rate, trainLossNats: train };
@@ -274,9 +276,9 @@ export class TrainScreen {
     const share = this.#step / steps;
     const value = this.#ema.weight > 0 ? this.#ema.value / this.#ema.weight : Number.NaN;
     const arrow =
-      this.#before.train === undefined
+      this.#before.live === undefined
         ? ''
-        : value < this.#before.train
+        : value < this.#before.live
           ? ` ${out.style('green', '▼')}`
           : ` ${out.style('yellow', '▲')}`;
     const n = (x: number) => count(x, out.lang);

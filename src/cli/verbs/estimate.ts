@@ -6,7 +6,7 @@ import type { TrainConfig } from '../config.ts';
 import { settings } from '../config.ts';
 import { flopsPerToken, largestPart, type Memory, memoryOf, parametersOf, secondsFor, waysToFit } from '../estimate.ts';
 import { bytes, compact, count, duration, flops } from '../format.ts';
-import { availableMemory, backendInfo, chooseBackend, trainingFlops } from '../machine.ts';
+import { availableMemory, backendInfo, chooseBackend, PEAK_SHARE, trainingFlops } from '../machine.ts';
 import { partEn, partZh } from '../messages.ts';
 import { QkvError } from '../../errors.ts';
 import { readSettings } from '../settings-of.ts';
@@ -127,8 +127,8 @@ export const estimate: Verb = {
     title({ en: `Time about ${duration(seconds, 'en')}`, zh: `时间约 ${duration(seconds, 'zh')}` });
     out.answer(
       `  ${out.t({
-        en: `${n(config.steps)} steps × ${n(config.batch * config.accumulate * config.contextLength)} tokens = ${compact(tokens, 'en')} tokens · ${flops(perToken)} a token · ${flops(rate)}/s assumed (35 % of this machine's peak, ${b.name} ${b.threads} threads)`,
-        zh: `${n(config.steps)} 步 × ${n(config.batch * config.accumulate * config.contextLength)} 词元 = ${compact(tokens, 'zh')} 词元 · 每词元 ${flops(perToken)} · 按 ${flops(rate)}/秒估计（本机峰值的 35 %，${b.name} ${b.threads} 线程）`,
+        en: `${n(config.steps)} steps × ${n(config.batch * config.accumulate * config.contextLength)} tokens = ${compact(tokens, 'en')} tokens · ${flops(perToken)} a token · ${flops(rate)}/s assumed (${Math.round(100 * PEAK_SHARE)} % of this machine's peak, ${b.name} ${b.threads} threads)`,
+        zh: `${n(config.steps)} 步 × ${n(config.batch * config.accumulate * config.contextLength)} 词元 = ${compact(tokens, 'zh')} 词元 · 每词元 ${flops(perToken)} · 按 ${flops(rate)}/秒估计（本机峰值的 ${Math.round(100 * PEAK_SHARE)} %，${b.name} ${b.threads} 线程）`,
       })}`,
     );
     out.event({

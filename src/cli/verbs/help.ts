@@ -44,7 +44,7 @@ export function firstMinutes(out: Output): string {
   const rows: [string, { en: string; zh: string }][] = [
     ['qkv new demo', { en: 'a folder you own: settings, text, README', zh: '一个属于你的文件夹：配置、语料、README' }],
     ['cd demo && qkv train', { en: 'watch a decoder learn to write', zh: '看一个解码器学会写字' }],
-    ['qkv generate demo-1 "Call me"', { en: 'let it write', zh: '让它写下去' }],
+    [`qkv generate demo-1 ${out.t({ en: '"Call me"', zh: '"傍晚，"' })}`, { en: 'let it write', zh: '让它写下去' }],
   ];
   const wide = Math.max(...rows.map(([c]) => displayWidth(c)));
   return [

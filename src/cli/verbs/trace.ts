@@ -8,6 +8,7 @@ import { describeToken } from '../../tokenizers/index.ts';
 import { type HeadScore, patterns, scoreHead } from '../head-scores.ts';
 import { type LoadedRun, loadRun } from '../load-run.ts';
 import { type Output, printable, table } from '../output.ts';
+import { probeAmbiguous } from '../terminal-probe.ts';
 import type { Verb } from '../verb.ts';
 import { promptIds } from './generate.ts';
 import { rootFlag } from './runs.ts';
@@ -99,6 +100,9 @@ export const trace: Verb = {
           out.style('dim', out.t({ en: `… ${ranked.length - most} more heads`, zh: `… 还有 ${ranked.length - most} 个头` })),
         );
       const cells = (flags['cells'] as Cells | undefined) ?? cellsFor(out);
+      // Digits and ASCII are the same width everywhere; the rest is worth a question.
+      const asks = flags['ambiguous'] === undefined && out.isTerminal && !out.json && cells !== 'digits' && cells !== 'ascii';
+      const ambiguous = (flags['ambiguous'] as Ambiguous | undefined) ?? (asks ? await probeAmbiguous() : undefined);
       for (const s of shown) {
         out.answer();
         out.answer(
@@ -107,7 +111,7 @@ export const trace: Verb = {
             title: `L${s.layer}H${s.head}  ${out.t(patternText[s.pattern])}${s.pattern === 'spread' ? '' : ` ${s[s.pattern].toFixed(2)}`}`,
             cells,
             width: out.columns,
-            ambiguous: flags['ambiguous'] as Ambiguous | undefined,
+            ambiguous,
             lang: out.lang,
           }),
         );
