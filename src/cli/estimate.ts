@@ -82,7 +82,7 @@ const LOGITS_CHUNK = 1 << 18;
 
 /**
  * Memory of a training step: 16 bytes a parameter in fp32 for weights, gradients and two moments, and what the forward keeps for the backward.
- * The backward frees activations as gradients appear, so a step never holds all of both: `gradients` is what it holds beyond the activations' peak.
+ * The backward frees activations as gradients appear, so a step never holds all of both: `activations` is what their peak needs beyond the room of the gradients.
  */
 export function memoryOf(config: TrainConfig, vocabSize: number): Memory {
   const { nLayer, batch, contextLength: T, dModel: C, accumulate } = config;
@@ -90,13 +90,14 @@ export function memoryOf(config: TrainConfig, vocabSize: number): Memory {
   const tokens = batch * T;
   const weights = 4 * P;
   // Outside the blocks: the embedding, the last norm's input and output, their gradients, and the largest temporary of the backward.
-  const activations = 4 * tokens * (nLayer * perBlock(config) + 7 * C);
+  const kept = 4 * tokens * (nLayer * perBlock(config) + 7 * C);
   const logits = 4 * Math.min(tokens * vocabSize, Math.max(LOGITS_CHUNK, vocabSize));
   const tensors = {
     weights,
-    gradients: accumulate > 1 ? Math.max(weights, 2 * weights - activations) : Math.max(0, weights - activations),
+    gradients: weights,
     moments: 2 * weights,
-    activations,
+    // Gradients that wait for the next micro-batch share their room with nothing.
+    activations: accumulate > 1 ? Math.max(kept, weights) : Math.max(0, kept - weights),
     logits,
   };
   const sum = (parts: Record<string, number>) => Object.values(parts).reduce((a, b) => a + b, 0);
