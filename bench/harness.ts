@@ -11,12 +11,14 @@ export interface Arguments {
   ours: boolean;
   /** Names to keep; empty: all. */
   only: string[];
+  /** Those that only one benchmark knows. */
+  flags: ReadonlySet<string>;
   /** What is no flag. */
   rest: string[];
 }
 
-export function parseArguments(argv = process.argv.slice(2)): Arguments {
-  const known = ['--json', '--quick', '--ours', '--profile'];
+export function parseArguments(own: readonly string[] = [], argv = process.argv.slice(2)): Arguments {
+  const known = ['--json', '--quick', '--ours', ...own];
   for (const a of argv)
     if (a.startsWith('--') && !known.includes(a) && !a.startsWith('--only=')) {
       console.error(`bench: unknown option ${a}; there are ${known.join(', ')} and --only=NAME,NAME`);
@@ -27,6 +29,7 @@ export function parseArguments(argv = process.argv.slice(2)): Arguments {
     quick: argv.includes('--quick'),
     ours: argv.includes('--ours'),
     only: argv.flatMap((a) => (a.startsWith('--only=') ? a.slice(7).split(',') : [])),
+    flags: new Set(argv.filter((a) => own.includes(a))),
     rest: argv.filter((a) => !a.startsWith('--')),
   };
 }

@@ -1,0 +1,77 @@
+/** Our contender of bench/train.ts: GPT-2 through the API that users call. Takes a configuration and a precision; a line `steps N` or `profile N` in, a line of JSON out. */
+import { readFileSync } from 'node:fs';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { createInterface } from 'node:readline';
+import { createBatches, memoryStream } from '../src/data/index.ts';
+import { GPT2 } from '../src/models/index.ts';
+import { parameterCount, stateDict } from '../src/nn/index.ts';
+import { memory, type Precision, Rng, setBackend, setPrecision } from '../src/tensor/index.ts';
+import { AdamW, train } from '../src/train/index.ts';
+import { native } from './harness.ts';
+import { withClocks } from './profile.ts';
+import type { TrainConfiguration } from './train-configs.ts';
+
+const { V, contextLength, L, H, C, T, B } = JSON.parse(process.argv[2]) as TrainConfiguration;
+setPrecision(process.argv[3] as Precision);
+const backend = native();
+const say = (o: object): boolean => process.stdout.write(`${JSON.stringify(o)}\n`);
+
+/** Most bytes that this process ever had in memory. */
+function peakResident(): number {
+  try {
+    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024;
+  } catch {
+    return process.resourceUsage().maxRSS * 1024;
+  }
+}
+
+const rng = new Rng(1);
+const baseBytes = peakResident();
+const model = new GPT2({ vocabSize: V, contextLength, nLayer: L, nHead: H, dModel: C }, rng);
+const batches = createBatches(
+  memoryStream(
+    Int32Array.from({ length: 100_000 }, () => rng.int(V)),
+    V,
+  ),
+  { batchSize: B, contextLength: T, seed: 1 },
+);
+const loop = train(model, {
+  steps: Number.POSITIVE_INFINITY,
+  batch: (step) => batches.at(step * B),
+  loss: (batch) => model.loss(batch),
+  optimizer: new AdamW(stateDict(model)),
+  schedule: () => 1e-4,
+  clip: 1,
+});
+
+async function steps(n: number): Promise<{ seconds: number[]; lossNats: number }> {
+  const seconds: number[] = [];
+  let lossNats = Number.NaN;
+  for (let i = 0; i < n; i++) {
+    const start = performance.now();
+    lossNats = (await loop.next()).value!.lossNats;
+    seconds.push((performance.now() - start) / 1000);
+  }
+  return { seconds, lossNats };
+}
+
+say({ version: backend.describe().isa, parameters: parameterCount(model), baseBytes });
+for await (const line of createInterface({ input: process.stdin })) {
+  const [what, n] = line.split(' ');
+  if (what === 'profile') {
+    const { clocked, times } = withClocks(backend);
+    setBackend(clocked);
+    const { seconds } = await steps(Number(n));
+    setBackend(backend);
+    say({ seconds, kernels: Object.fromEntries(times) });
+  } else {
+    const lag = monitorEventLoopDelay({ resolution: 5 });
+    lag.enable();
+    const result = await steps(Number(n));
+    lag.disable();
+    // the histogram counts from the timer's own resolution on
+    const lagP99Ms = Math.max(0, lag.percentile(99) / 1e6 - 5);
+    say({ ...result, peakBytes: peakResident(), tensorPeakBytes: memory.peakBytes, lagP99Ms });
+  }
+}
+process.exit(0);
