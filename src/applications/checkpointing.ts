@@ -15,7 +15,7 @@ import type { Decoder } from '../models/index.ts';
 import { stateDict } from '../nn/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 import type { AdamW } from '../train/index.ts';
-import type { TrainConfig } from '../cli/config.ts';
+import type { TrainConfig } from '../settings/config.ts';
 
 /** Where a run stands after `step` updates. Everything else follows from the settings: batches, masks and schedule are functions of the step. */
 export interface TrainerState {

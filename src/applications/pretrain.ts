@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { TrainConfig } from '../cli/config.ts';
+import type { TrainConfig } from '../settings/config.ts';
 import {
   type Batch,
   createBatches,

@@ -1,5 +1,5 @@
 /** docs/cli.md and docs/cli.zh.md, from the verbs and the message table: `qkv help --markdown`. */
-import { allowedValues } from './config.ts';
+import { allowedValues } from '../settings/config.ts';
 import type { Lang } from './format.ts';
 import { type Code, messages } from './messages.ts';
 import { commonFlags, type Flag, usage, type Verb } from './verb.ts';

@@ -1,5 +1,14 @@
 /** The settings as text, from the schema: `qkv config keys`, docs/config.md and docs/config.zh.md. */
-import { about, allowedValues, defaultOf, type Group, type SettingKey, settingKeys, settings, sizes } from './config.ts';
+import {
+  about,
+  allowedValues,
+  defaultOf,
+  type Group,
+  type SettingKey,
+  settingKeys,
+  settings,
+  sizes,
+} from '../settings/config.ts';
 import type { Lang } from './format.ts';
 
 export const groups: Record<Group, { en: string; zh: string }> = {

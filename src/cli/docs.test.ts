@@ -1,12 +1,19 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { cliPage } from './cli-docs.ts';
+import { configPage } from './config-docs.ts';
 import { verbs } from './verbs/index.ts';
 
 test('docs/cli.md and docs/cli.zh.md are what the verbs say: `qkv help --markdown [--lang zh]` writes them', () => {
   const docs = new URL('../../docs/', import.meta.url);
   expect(readFileSync(new URL('cli.md', docs), 'utf8')).toBe(cliPage(verbs, 'en'));
   expect(readFileSync(new URL('cli.zh.md', docs), 'utf8')).toBe(cliPage(verbs, 'zh'));
+});
+
+test('docs/config.md and docs/config.zh.md are what the schema says: `qkv config keys --markdown [--lang zh]` writes them', () => {
+  const docs = new URL('../../docs/', import.meta.url);
+  expect(readFileSync(new URL('config.md', docs), 'utf8')).toBe(configPage('en'));
+  expect(readFileSync(new URL('config.zh.md', docs), 'utf8')).toBe(configPage('zh'));
 });
 
 test('every verb lives in a file of its own name, and every file of a verb is listed', () => {

@@ -2,7 +2,7 @@ process.env['QKV_BACKEND'] = 'reference';
 import { expect, test } from 'vitest';
 import { buildDecoder } from '../models/index.ts';
 import { dispose, parameterCount } from '../nn/index.ts';
-import { resolve, settingsOfArguments } from './config.ts';
+import { resolve, settingsOfArguments } from '../settings/config.ts';
 import { flopsPerToken, memoryOf, parametersOf, secondsFor, waysToFit } from './estimate.ts';
 import { checkMemory } from './verbs/estimate.ts';
 import { treeOf } from './verbs/describe.ts';

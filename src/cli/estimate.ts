@@ -3,7 +3,7 @@
  *
  * C = dModel · L = nLayer · T = contextLength · V = vocabulary · F = dFF · G kv heads · D = head channels · B = batch
  */
-import type { TrainConfig } from './config.ts';
+import type { TrainConfig } from '../settings/config.ts';
 
 /** Parameters by part. */
 export interface Parameters {

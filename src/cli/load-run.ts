@@ -8,7 +8,7 @@ import { readJson, resolveRun } from '../io/run-folder.ts';
 import { buildDecoder } from '../models/index.ts';
 import { setPrecision } from '../tensor/index.ts';
 import type { Tokenizer } from '../tokenizers/index.ts';
-import { resolve, type TrainConfig, type Written } from './config.ts';
+import { resolve, type TrainConfig, type Written } from '../settings/config.ts';
 import { chooseBackend } from './machine.ts';
 
 export interface LoadedRun {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { QkvError } from '../errors.ts';
 import { CheckpointError } from '../io/checkpoint-error.ts';
-import { type Place, resolve, settingsOfArguments } from './config.ts';
+import { type Place, resolve, settingsOfArguments } from '../settings/config.ts';
 import { type Code, cmd, messages, opt, type Values } from './messages.ts';
 import { explain, Output, plainText } from './output.ts';
 import { parse } from './parse.ts';

@@ -5,7 +5,7 @@
  * terminal, and a test parses each of them with the real parser.
  */
 import { relative } from 'node:path';
-import type { Place } from './config.ts';
+import type { Place } from '../settings/config.ts';
 import { bytes, count, type Lang, short } from './format.ts';
 
 /** A message before layout. `where` stands at the right of the first line; `more` are the lines below it. */

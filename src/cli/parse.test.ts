@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { editDistance, nearest } from './nearest.ts';
+import { editDistance, nearest } from '../settings/nearest.ts';
 import { parse } from './parse.ts';
 import { usage } from './verb.ts';
 import { verbs } from './verbs/index.ts';

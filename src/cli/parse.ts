@@ -5,7 +5,7 @@
  * like a setting.
  */
 import { QkvError } from '../errors.ts';
-import { nearest } from './nearest.ts';
+import { nearest } from '../settings/nearest.ts';
 import { type Args, commonFlags, type Flag, usage, type Verb } from './verb.ts';
 
 export interface Parsed {

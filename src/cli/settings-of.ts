@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { QkvError } from '../errors.ts';
-import { type Resolved, resolve, settingsOfArguments, settingsOfFile } from './config.ts';
+import { type Resolved, resolve, settingsOfArguments, settingsOfFile } from '../settings/config.ts';
 import type { Output } from './output.ts';
 import type { Args } from './verb.ts';
 

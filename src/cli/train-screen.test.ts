@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { displayWidth } from '../figures/width.ts';
-import { resolve, settingsOfArguments } from './config.ts';
+import { resolve, settingsOfArguments } from '../settings/config.ts';
 import { memoryOf } from './estimate.ts';
 import { Output } from './output.ts';
 import { box, TrainScreen } from './train-screen.ts';

@@ -4,7 +4,7 @@
  */
 import { barOf } from '../figures/terminal.ts';
 import { clip, displayWidth, padEnd, padStart, wrap } from '../figures/width.ts';
-import type { TrainConfig } from './config.ts';
+import type { TrainConfig } from '../settings/config.ts';
 import type { Memory } from './estimate.ts';
 import { bytes, clock, compact, count, duration, loss, short } from './format.ts';
 import { partEn, partZh } from './messages.ts';

@@ -65,5 +65,6 @@ test('padding, clipping and wrapping count columns', () => {
   expect(clip('short', 7)).toBe('short');
   expect(wrap('the quick brown fox', 10)).toEqual(['the quick', 'brown fox']);
   expect(wrap('千里无人来。山中', 12)).toEqual(['千里无人来。', '山中']);
+  expect(wrap('千里无人来。山中', 10)).toEqual(['千里无人', '来。山中']);
   expect(wrap('', 5)).toEqual(['']);
 });

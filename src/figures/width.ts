@@ -97,11 +97,13 @@ export function wrap(text: string, width: number, ambiguousAs: Ambiguous = 'narr
   let used = 0;
   for (const [piece] of text.matchAll(/\s+|[^\s\u2e80-\uffef]+|[\u2e80-\uffef]/g)) {
     const w = displayWidth(piece, ambiguousAs);
-    // Closing marks do not begin a line.
-    if (used + w > width && used > 0 && !/^[，。、；：！？）”’》」…,.;:!?)]/.test(piece)) {
-      lines.push(line.trimEnd());
-      line = '';
-      used = 0;
+    if (used + w > width && used > 0) {
+      // A closing mark does not begin a line: the character before it comes along.
+      const along = /^[，。、；：！？）”’》」…,.;:!?)]/.test(piece) ? ([...graphemes.segment(line)].at(-1)?.segment ?? '') : '';
+      const taken = along !== line && displayWidth(along, ambiguousAs) <= 2 ? along : '';
+      lines.push(line.slice(0, line.length - taken.length).trimEnd());
+      line = taken;
+      used = displayWidth(taken, ambiguousAs);
       if (/^\s/.test(piece)) continue;
     }
     line += piece;

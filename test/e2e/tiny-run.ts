@@ -5,7 +5,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { pretrain, type TrainEvent } from '../../src/applications/pretrain.ts';
-import { resolve, type TrainConfig } from '../../src/cli/config.ts';
+import { resolve, type TrainConfig } from '../../src/settings/config.ts';
 import { Rng } from '../../src/tensor/index.ts';
 
 /** Sentences of a small grammar: text that a tiny model can learn something of. */

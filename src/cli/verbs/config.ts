@@ -1,6 +1,6 @@
 /** `qkv config keys` and `qkv config show`: the settings there are, and those that a run would get. */
 import { padEnd } from '../../figures/width.ts';
-import { about, allowedValues, defaultOf, type Group, settingKeys, settings } from '../config.ts';
+import { about, allowedValues, defaultOf, type Group, settingKeys, settings } from '../../settings/config.ts';
 import { configPage, defaultText, groups, unitText } from '../config-docs.ts';
 import { readSettings } from '../settings-of.ts';
 import type { Verb } from '../verb.ts';

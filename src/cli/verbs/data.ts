@@ -3,7 +3,7 @@ import { NOTED, REFUSED } from '../../data/index.ts';
 import { inspectData } from '../../data/inspect.ts';
 import { bars } from '../../figures/terminal.ts';
 import { clip } from '../../figures/width.ts';
-import { resolve, settings, settingsOfArguments } from '../config.ts';
+import { resolve, settings, settingsOfArguments } from '../../settings/config.ts';
 import { bytes, count } from '../format.ts';
 import { printable, table } from '../output.ts';
 import { here, isCode, shellWord } from '../messages.ts';

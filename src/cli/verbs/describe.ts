@@ -5,7 +5,7 @@ import { findCheckpoint } from '../../io/checkpoint.ts';
 import { readJson, resolveRun } from '../../io/run-folder.ts';
 import { buildDecoder } from '../../models/index.ts';
 import { dispose, stateDict } from '../../nn/index.ts';
-import { resolve, settings, settingsOfArguments, type TrainConfig } from '../config.ts';
+import { resolve, settings, settingsOfArguments, type TrainConfig } from '../../settings/config.ts';
 import { flopsPerToken } from '../estimate.ts';
 import { bytes, count, flops } from '../format.ts';
 import { writtenIn } from '../load-run.ts';

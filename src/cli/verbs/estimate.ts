@@ -2,8 +2,8 @@
 import { documents, listSources } from '../../data/index.ts';
 import { barOf } from '../../figures/terminal.ts';
 import { displayWidth, padEnd, padStart } from '../../figures/width.ts';
-import type { TrainConfig } from '../config.ts';
-import { settings } from '../config.ts';
+import type { TrainConfig } from '../../settings/config.ts';
+import { settings } from '../../settings/config.ts';
 import { flopsPerToken, largestPart, type Memory, memoryOf, parametersOf, secondsFor, waysToFit } from '../estimate.ts';
 import { bytes, compact, count, duration, flops } from '../format.ts';
 import { availableMemory, backendInfo, chooseBackend, PEAK_SHARE, trainingFlops } from '../machine.ts';

@@ -7,7 +7,7 @@ import { preparedFolder } from '../../applications/pretrain.ts';
 import { evalBatches, prepareData } from '../../data/index.ts';
 import { bitsPerByte, scoreLanguageModel } from '../../evaluate/index.ts';
 import { dispose } from '../../nn/index.ts';
-import { settings, settingsOfArguments } from '../config.ts';
+import { settings, settingsOfArguments } from '../../settings/config.ts';
 import { count, duration, loss } from '../format.ts';
 import { loadRun } from '../load-run.ts';
 import { here } from '../messages.ts';

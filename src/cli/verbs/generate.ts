@@ -6,7 +6,7 @@ import { QkvError } from '../../errors.ts';
 import { generateBatch, StopStrings } from '../../generate/index.ts';
 import { dispose } from '../../nn/index.ts';
 import { decodeStream } from '../../tokenizers/index.ts';
-import { checkedValue, typed, unknownSetting } from '../config.ts';
+import { checkedValue, typed, unknownSetting } from '../../settings/config.ts';
 import { count } from '../format.ts';
 import { type LoadedRun, loadRun } from '../load-run.ts';
 import { printable } from '../output.ts';

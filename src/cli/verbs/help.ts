@@ -2,8 +2,8 @@
 import { QkvError } from '../../errors.ts';
 import { displayWidth, padEnd } from '../../figures/width.ts';
 import { cliPage } from '../cli-docs.ts';
-import { allowedValues } from '../config.ts';
-import { nearest } from '../nearest.ts';
+import { allowedValues } from '../../settings/config.ts';
+import { nearest } from '../../settings/nearest.ts';
 import type { Output } from '../output.ts';
 import { commonFlags, usage, type Verb } from '../verb.ts';
 

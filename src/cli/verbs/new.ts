@@ -3,10 +3,10 @@ import { cpSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } f
 import { basename, join, relative, resolve as resolvePath } from 'node:path';
 import { listSources } from '../../data/index.ts';
 import { QkvError } from '../../errors.ts';
-import { resolve, settings, settingsOfArguments } from '../config.ts';
+import { resolve, settings, settingsOfArguments } from '../../settings/config.ts';
 import { bytes, count } from '../format.ts';
 import { here, shellWord } from '../messages.ts';
-import { nearest } from '../nearest.ts';
+import { nearest } from '../../settings/nearest.ts';
 import type { Output } from '../output.ts';
 import { type Template, templates } from '../templates.ts';
 import type { Verb } from '../verb.ts';

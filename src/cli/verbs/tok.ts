@@ -15,7 +15,7 @@ import {
   tokenizerToJson,
   trainBpe,
 } from '../../tokenizers/index.ts';
-import { resolve, settings, settingsOfArguments } from '../config.ts';
+import { resolve, settings, settingsOfArguments } from '../../settings/config.ts';
 import { bytes, count } from '../format.ts';
 import { here, shellWord } from '../messages.ts';
 import { printable, table } from '../output.ts';

@@ -5,7 +5,7 @@ import { pretrain, type TrainEvent } from '../../applications/pretrain.ts';
 import { QkvError } from '../../errors.ts';
 import { findCheckpoint, stepName } from '../../io/checkpoint.ts';
 import { resolveRun } from '../../io/run-folder.ts';
-import { resolve, settings, settingsOfArguments, type TrainConfig } from '../config.ts';
+import { resolve, settings, settingsOfArguments, type TrainConfig } from '../../settings/config.ts';
 import { memoryOf, parametersOf, secondsFor } from '../estimate.ts';
 import { bytes, count } from '../format.ts';
 import { configOfRun, writtenIn } from '../load-run.ts';

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve as resolvePath } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -14,7 +14,6 @@ import {
   sizes,
   type Written,
 } from './config.ts';
-import { configPage } from './config-docs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'qkv-config-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -177,10 +176,4 @@ test('every key has a meaning in both languages, and its default is allowed', ()
     expect(settings[key].safeParse(defaultOf(key)).success, key).toBe(true);
   }
   expect(Object.keys(sizes)).toHaveLength(8);
-});
-
-test('docs/config.md and docs/config.zh.md are what the schema says: `qkv config keys --markdown [--lang zh]` writes them', () => {
-  const docs = new URL('../../docs/', import.meta.url);
-  expect(readFileSync(new URL('config.md', docs), 'utf8')).toBe(configPage('en'));
-  expect(readFileSync(new URL('config.zh.md', docs), 'utf8')).toBe(configPage('zh'));
 });

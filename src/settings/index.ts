@@ -1,0 +1,2 @@
+/** The settings of a training run: one schema for file, command line, library and documentation. */
+export * from './config.ts';
