@@ -37,6 +37,9 @@ export interface BackwardArgs<O> {
 /** Where an input came from: an output of a node, a leaf that wants a gradient, or nowhere. */
 type Edge = { node: Node; output: number } | { leaf: Tensor } | undefined;
 
+const saves = (which: boolean | readonly number[], i: number): boolean =>
+  typeof which === 'boolean' ? which : which.includes(i);
+
 let created = 0;
 
 /** One recorded operation. Counts its users (tensors and later nodes) and lets its saved tensors go with the last one. */
@@ -67,16 +70,14 @@ export class Node {
       x.node.refs++;
       return { node: x.node, output: x.outputIndex };
     });
-    this.#savedInputs = inputs.map((x, i) =>
-      x && (saveInputs === true || (Array.isArray(saveInputs) && saveInputs.includes(i))) ? x.alias() : undefined,
-    );
+    this.#savedInputs = inputs.map((x, i) => (x && saves(saveInputs, i) ? x.alias() : undefined));
     this.grads = new Array(nOutputs).fill(undefined);
   }
 
   /** Remembers what was made; `save` says whether the derivative reads the values of the outputs. */
-  setOutputs(outputs: Tensor[], save: boolean): void {
+  setOutputs(outputs: Tensor[], save: boolean | readonly number[]): void {
     this.#outputs = outputs.map((t) => (t.owner ? t : new WeakRef(t)));
-    if (save) this.#savedOutputs = outputs.map((y) => y.alias());
+    if (save) this.#savedOutputs = outputs.map((y, i) => (saves(save, i) ? y.alias() : undefined));
   }
   get edges(): readonly Edge[] {
     return this.#edges;

@@ -9,7 +9,8 @@ export class Scope implements Disposable {
   static get current(): Scope | undefined {
     return Scope.#stack[Scope.#stack.length - 1];
   }
-  readonly #owned = new Set<Tensor>();
+  /** Made with the first tensor: most operations' scopes never own one. */
+  #owned: Set<Tensor> | undefined;
 
   constructor(readonly name: string) {
     Scope.#stack.push(this);
@@ -23,14 +24,14 @@ export class Scope implements Disposable {
     return t;
   }
   adopt(t: Tensor): void {
-    this.#owned.add(t);
+    (this.#owned ??= new Set()).add(t);
   }
   disown(t: Tensor): void {
-    this.#owned.delete(t);
+    this.#owned?.delete(t);
   }
   /** Hands `t` to the enclosing scope (or to nobody, where there is none), so that it outlives this one. */
   keep<T extends Tensor>(t: T): T {
-    if (this.#owned.delete(t)) {
+    if (this.#owned?.delete(t)) {
       const outer = Scope.#stack[Scope.#stack.indexOf(this) - 1];
       t.owner = outer;
       if (outer) outer.adopt(t);
@@ -42,18 +43,23 @@ export class Scope implements Disposable {
     const stack = Scope.#stack;
     const at = stack.lastIndexOf(this);
     if (at < 0) return; // closed already, as one of those left open by an inner error
+    if (at === stack.length - 1) {
+      stack.pop();
+      this.#release();
+      return;
+    }
     const innermost = stack[stack.length - 1];
     // Scopes opened later and never closed would go on owning tensors of other tasks: close them all, then say so.
-    const left = stack.splice(at);
-    for (const s of left.reverse()) {
-      for (const t of s.#owned) t.free(`scope '${s.name}' ended`);
-      s.#owned.clear();
-    }
-    if (innermost !== this) {
-      throw new Error(
-        `scope '${this.name}' closed out of order: '${innermost.name}' was still open. Was there an await or a yield inside a scope while another task ran?`,
-      );
-    }
+    for (const s of stack.splice(at).reverse()) s.#release();
+    throw new Error(
+      `scope '${this.name}' closed out of order: '${innermost.name}' was still open. Was there an await or a yield inside a scope while another task ran?`,
+    );
+  }
+  #release(): void {
+    const owned = this.#owned;
+    if (!owned) return;
+    this.#owned = undefined;
+    for (const t of owned) t.free(`scope '${this.name}' ended`);
   }
 }
 

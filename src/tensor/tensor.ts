@@ -285,11 +285,7 @@ export class Tensor implements View {
   }
   /** Swaps two axes. */
   transpose(a = -2, b = -1): Tensor {
-    const n = this.shape.length;
-    const axes = [...Array(n).keys()];
-    const [i, j] = [axisOf('transpose', a, n), axisOf('transpose', b, n)];
-    [axes[i], axes[j]] = [j, i];
-    return ops.permute(this, axes);
+    return ops.transpose(this, a, b);
   }
   /** Swaps the last two axes. */
   get T(): Tensor {

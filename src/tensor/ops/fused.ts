@@ -28,7 +28,7 @@ export const layerNormOp = op<{ eps: number }>({
     return [{ shape: x.shape }, { shape: [rowCount(x.shape)] }, { shape: [rowCount(x.shape)] }];
   },
   forward: ([x, w, b], [y, mean, rstd], o) => run('layerNorm', [rows(x), w, b], [rows(y), mean, rstd], o),
-  saves: { inputs: [0, 1], outputs: true },
+  saves: { inputs: [0, 1], outputs: [1, 2] },
   backward: ({ dy, x: [x, w], y: [, mean, rstd], shapes }) => {
     const dx = Tensor.empty(shapes[0], 'f32', undefined, 'dlayerNorm');
     const dw = Tensor.empty(shapes[1], 'f32', undefined, 'dlayerNorm');
@@ -48,7 +48,7 @@ export const rmsNormOp = op<{ eps: number; offset: number }>({
     return [{ shape: x.shape }, { shape: [rowCount(x.shape)] }];
   },
   forward: ([x, w], [y, rstd], o) => run('rmsNorm', [rows(x), w], [rows(y), rstd], o),
-  saves: { inputs: [0, 1], outputs: true },
+  saves: { inputs: [0, 1], outputs: [1] },
   backward: ({ dy, x: [x, w], y: [, rstd], shapes, options: { offset } }) => {
     const dx = Tensor.empty(shapes[0], 'f32', undefined, 'drmsNorm');
     const dw = Tensor.empty(shapes[1], 'f32', undefined, 'drmsNorm');

@@ -5,11 +5,11 @@ import { isFloat } from '../dtype.ts';
 import { precision, run } from '../engine.ts';
 import { broadcastShapes, broadcastStrides, check, type Shape, show, size } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
-import { apply, op } from './op.ts';
+import { apply, op, seenAs } from './op.ts';
 import { sumTo } from './reduce.ts';
 
 /** x with its batch axes (all but the last two) repeated to `batch`. */
-function batched(x: Tensor, batch: Shape): View {
+function batched(x: View, batch: Shape): View {
   const n = x.shape.length - 2;
   if (n === batch.length && batch.every((d, i) => d === x.shape[i])) return x;
   const strides = [...broadcastStrides(x.shape.slice(0, n), x.strides.slice(0, n), batch), ...x.strides.slice(n)];
@@ -17,7 +17,7 @@ function batched(x: Tensor, batch: Shape): View {
 }
 
 /** y ← a · b (+ y), where a and b may be any strided views. */
-function product(a: Tensor, b: Tensor, y: Tensor, bias: Tensor | undefined, bf16: boolean): void {
+function product(a: View, b: View, y: View, bias: Tensor | undefined, bf16: boolean): void {
   const batch = y.shape.slice(0, -2);
   run('matmul', [batched(a, batch), batched(b, batch), bias], [y], { accumulate: false, bf16 });
 }
@@ -28,7 +28,7 @@ function productLike(like: Tensor, a: Tensor, b: Tensor, bf16: boolean): Tensor 
   const n = like.strides.length;
   if (like.strides[n - 1] > like.strides[n - 2] && like.strides[n - 2] === 1) {
     const t = Tensor.empty([...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!], 'f32', undefined, 'dmatmul');
-    product(b.T, a.T, t, undefined, bf16);
+    product(flipped(b), flipped(a), t, undefined, bf16);
     return t.T;
   }
   const t = Tensor.empty(shape, 'f32', undefined, 'dmatmul');
@@ -88,7 +88,7 @@ export const linearOp = op<{ bf16: boolean }>({
     );
     return [{ shape: [...x.shape.slice(0, -1), w.shape[0]] }];
   },
-  forward: ([x, w, b], [y], { bf16 }) => product(asRows(x), w.T, asRows(y), b, bf16),
+  forward: ([x, w, b], [y], { bf16 }) => product(asRows(x), flipped(w), asRows(y), b, bf16),
   saves: { inputs: [0, 1] },
   backward: ({ dy, x: [x, w], shapes, needs, options: { bf16 } }) => {
     const dy2 = asRows(dy);
@@ -100,14 +100,29 @@ export const linearOp = op<{ bf16: boolean }>({
     }
     if (needs[1]) {
       dw = Tensor.empty(w.shape, 'f32', undefined, 'dlinear');
-      product(dy2.T, asRows(x), dw, undefined, bf16);
+      product(flipped(dy2), asRows(x), dw, undefined, bf16);
     }
-    return [dx, dw, needs[2] ? dy2.sum({ axis: 0 }) : undefined];
+    let db: Tensor | undefined;
+    if (needs[2]) {
+      db = Tensor.empty(shapes[2], 'f32', undefined, 'dlinear');
+      run('reduce', [dy2], [seenAs(db, [1, db.size])], { f: 'sum', axes: 1 });
+    }
+    return [dx, dw, db];
   },
 });
 
 /** (…, C) as (R, C) without a copy where the strides allow it. */
-const asRows = (x: Tensor): Tensor => (x.shape.length === 2 ? x : x.reshape([size(x.shape.slice(0, -1)), x.shape.at(-1)!]));
+function asRows(x: Tensor): View {
+  if (x.shape.length === 2) return x;
+  const shape = [size(x.shape.slice(0, -1)), x.shape[x.shape.length - 1]];
+  return seenAs(x, shape) ?? seenAs(x.contiguousCopy(), shape)!;
+}
+/** The last two axes swapped. */
+function flipped({ buffer, offset, shape, strides, dtype }: View): View {
+  const n = shape.length;
+  const swap = (s: readonly number[]): number[] => [...s.slice(0, n - 2), s[n - 1], s[n - 2]];
+  return { buffer, offset, shape: swap(shape), strides: swap(strides), dtype };
+}
 
 export const matmul = (a: Tensor, b: Tensor): Tensor => apply('matmul', matmulOp, [a, b], { bf16: precision() === 'bf16' })[0];
 /** y = x Wᵀ + b, in one pass. The weight is (dOut, dIn), the layout of every published checkpoint. */

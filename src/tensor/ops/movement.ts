@@ -1,7 +1,7 @@
 // The same numbers in other places. Most of these are views: no byte moves.
 
 import { run } from '../engine.ts';
-import { axisOf, check, sameShape, type Shape, show, size } from '../shape.ts';
+import { axisOf, check, reshapeStrides, sameShape, type Shape, show, size } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
 import { apply, op, view } from './op.ts';
 import { sumTo } from './reduce.ts';
@@ -19,10 +19,8 @@ export function reshape(x: Tensor, to: Shape): Tensor {
     shape = to.map((d, a) => (a === free ? x.size / rest : d));
   }
   check(size(shape) === x.size, () => `reshape: ${show(x.shape)} has ${x.size} elements, ${show(to)} would have ${size(shape)}`);
-  const window = x.tryReshape(shape);
-  if (!window) return reshape(contiguous(x), shape);
-  const { strides } = window;
-  window.free();
+  const strides = reshapeStrides(x.shape, x.strides, shape);
+  if (!strides) return reshape(contiguous(x), shape);
   return view('reshape', x, shape, strides, x.offset, (dy, from) => reshape(dy, from));
 }
 
@@ -41,6 +39,17 @@ export function permute(x: Tensor, axes: readonly number[]): Tensor {
     x.offset,
     (dy) => permute(dy, back),
   );
+}
+
+/** Two axes swapped. */
+export function transpose(x: Tensor, a: number, b: number): Tensor {
+  const [i, j] = [axisOf('transpose', a, x.shape.length), axisOf('transpose', b, x.shape.length)];
+  return view('transpose', x, swapped(x.shape, i, j), swapped(x.strides, i, j), x.offset, (dy) => transpose(dy, i, j));
+}
+function swapped(list: readonly number[], i: number, j: number): number[] {
+  const out = list.slice();
+  [out[i], out[j]] = [out[j], out[i]];
+  return out;
 }
 
 /** y = x[…, from : to, …],  dx = dy with zeros around it */

@@ -1,7 +1,8 @@
 import { type BackwardArgs, isTaping, Node, noGrad } from '../autograd.ts';
+import type { View } from '../backends/backend.ts';
 import type { DType } from '../dtype.ts';
 import { scope } from '../scope.ts';
-import type { Shape } from '../shape.ts';
+import { reshapeStrides, type Shape } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
 
 /** What an operation makes: a shape, f32 unless said otherwise; `strides` where the memory order is not row-major. */
@@ -21,8 +22,8 @@ export interface Op<O> {
   forward(x: readonly Tensor[], y: readonly Tensor[], options: O): void;
   /** ∂loss/∂x for each input, undefined where it is not wanted or does not exist. */
   backward(at: BackwardArgs<O>): readonly (Tensor | undefined)[];
-  /** Which values the derivative reads: inputs (all, or by index) and outputs. Everything else is free to go. */
-  saves: { inputs?: boolean | readonly number[]; outputs?: boolean };
+  /** Which values the derivative reads: inputs and outputs, all or by index. Everything else is free to go. */
+  saves: { inputs?: boolean | readonly number[]; outputs?: boolean | readonly number[] };
 }
 
 /** Gives an operation its type; the table in ops/index.ts collects them. */
@@ -72,13 +73,18 @@ export function view(
 /** x, or a row-major copy of it where x has other strides. */
 export const packed = (x: Tensor): Tensor => (x.isContiguous ? x : x.contiguousCopy());
 
+/** x under another shape, for a kernel: no tensor is made of it. Undefined where the strides do not allow it. */
+export function seenAs(x: Tensor, shape: Shape): View | undefined {
+  const strides = reshapeStrides(x.shape, x.strides, shape);
+  return strides && { buffer: x.buffer, offset: x.offset, shape, strides, dtype: x.dtype };
+}
+
 /** x as (R, C): the last axis at stride 1 and one stride for all rows; copied only where the strides do not allow it. */
-export function rows(x: Tensor): Tensor {
+export function rows(x: Tensor): View {
   const C = x.shape[x.shape.length - 1];
-  const flat = x.tryReshape([C === 0 ? 0 : x.size / C, C]);
-  if (flat && (flat.strides[1] === 1 || C === 1)) return flat;
-  flat?.free();
-  return x.contiguousCopy().tryReshape([C === 0 ? 0 : x.size / C, C])!;
+  const shape = [C === 0 ? 0 : x.size / C, C];
+  const flat = seenAs(x, shape);
+  return flat && (flat.strides[1] === 1 || C === 1) ? flat : seenAs(x.contiguousCopy(), shape)!;
 }
 
 /** x whose last axis has stride 1, any strides before it. */
