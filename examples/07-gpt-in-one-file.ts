@@ -10,32 +10,21 @@ const rng = new Rng(3);
 const parameter = (...shape: number[]): Tensor => Tensor.normal(shape, 0.2, rng).asParameter();
 const embedding = parameter(V, C);
 const positions = parameter(T, C);
-const blocks = Array.from({ length: L }, () => ({
-  qkv: parameter(C, 3 * C),
-  out: parameter(C, C),
-  up: parameter(C, 4 * C),
-  down: parameter(4 * C, C),
-}));
+const block = () => ({ qkv: parameter(C, 3 * C), out: parameter(C, C), up: parameter(C, 4 * C), down: parameter(4 * C, C) });
+const blocks = Array.from({ length: L }, block);
 const parameters = [embedding, positions, ...blocks.flatMap((b) => Object.values(b))];
 
 const norm = (x: Tensor): Tensor => x.mul(x.square().mean({ axis: -1, keepDims: true }).add(1e-5).rsqrt()); // RMS norm without a weight
-const future = Tensor.from(
-  Array.from({ length: T * T }, (_, i) => (i % T > Math.floor(i / T) ? -Infinity : 0)),
-  [T, T],
-);
+const hide = Array.from({ length: T * T }, (_, i) => (i % T > Math.floor(i / T) ? -Infinity : 0));
+const future = Tensor.from(hide, [T, T]); // −∞ above the diagonal: no token sees what comes after it
 
 function forward(batch: number[][]): Tensor {
   let x = embedding.rows(batch.flat(), [batch.length, T]).add(positions); // (B, T, C)
   for (const { qkv, out, up, down } of blocks) {
-    const [q, k, v] = norm(x)
-      .matmul(qkv)
-      .split(3)
-      .map((y) => y.rearrange('B T (H D) -> B H T D', { H }));
-    const weights = q
-      .matmul(k.T)
-      .div(Math.sqrt(C / H))
-      .add(future)
-      .softmax(); // (B, H, T, T)
+    const parts = norm(x).matmul(qkv).split(3);
+    const [q, k, v] = parts.map((y) => y.rearrange('B T (H D) -> B H T D', { H }));
+    const scores = q.matmul(k.T).div(Math.sqrt(C / H)); // (B, H, T, T)
+    const weights = scores.add(future).softmax();
     x = x.add(weights.matmul(v).rearrange('B H T D -> B T (H D)').matmul(out));
     x = x.add(norm(x).matmul(up).gelu().matmul(down));
   }
@@ -48,10 +37,8 @@ function descend(grads: Gradients, rate: number): void {
 for (let step = 0; step <= 150; step++) {
   using _ = scope('step');
   const starts = Array.from({ length: 8 }, () => rng.int(ids.length - T - 1));
-  const loss = crossEntropy(
-    forward(starts.map((s) => ids.slice(s, s + T))),
-    starts.flatMap((s) => ids.slice(s + 1, s + T + 1)),
-  );
+  const targets = starts.flatMap((s) => ids.slice(s + 1, s + T + 1));
+  const loss = crossEntropy(forward(starts.map((s) => ids.slice(s, s + T))), targets);
   noGrad(() => descend(loss.backward(), 0.3));
   if (step % 50 === 0) console.log(`step ${step}  loss ${loss.itemSync().toFixed(3)}`);
 }

@@ -9,7 +9,7 @@ const model = new GPT2({ vocabSize: 16, contextLength: 16, nLayer: 2, nHead: 2, 
 const ids = Int32Array.from(words, (w) => words.indexOf(w));
 
 const seen = new Map<string, Tensor>();
-noGrad(() => model.forward(ids, [1, ids.length], { record: (name, weights) => seen.set(name, weights) }));
+noGrad(() => model.forward(ids, [1, ids.length], { record: (name, x) => name.endsWith('attn.weights') && seen.set(name, x) }));
 
 for (const [name, weights] of seen) {
   const { H, T } = weights.dims('B H T S');
