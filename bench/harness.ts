@@ -1,6 +1,7 @@
 /** What every benchmark shares: arguments, timing, the machine's limits, tables and rows. */
 import { cpus, loadavg } from 'node:os';
-import { createNative, type NativeBackend } from '../src/tensor/backends/native/index.ts';
+import { backend } from 'qkv/tensor';
+import type { NativeBackend } from '../src/tensor/backends/native/index.ts';
 
 export interface Arguments {
   /** One JSON object a row on stdout, and nothing else there. */
@@ -65,8 +66,8 @@ export function timeCalls(call: () => void, sync: () => void, repeats: number, a
 
 /** The native backend, or a message and the end. */
 export function native(): NativeBackend {
-  const backend = createNative();
-  if (backend) return backend;
+  const b = backend();
+  if (b.name === 'native') return b as NativeBackend;
   console.error('bench: the native addon is not built: npm run build (it needs a C++20 compiler)');
   process.exit(1);
 }

@@ -2,7 +2,7 @@
  * Kernels one by one: ours beside other libraries, all on as many threads as ours, and beside the peak FLOP/s and bandwidth that this run measures.
  *   npm run bench -- kernels [--only=matmul,adamW] [--ours] [--quick] [--json]
  */
-import { memory, noGrad, Rng, run, scope, Tensor } from '../src/tensor/index.ts';
+import { memory, noGrad, Rng, run, scope, Tensor } from 'qkv/tensor';
 import { startKernelCompetitors } from './competitors/kernels.ts';
 import {
   best,

@@ -3,10 +3,10 @@
  *   npm run bench -- overhead [--quick] [--json]
  * Goals: ≤ 2 µs an operation in the median with all bookkeeping of the tape; ≤ 1 MB of resident memory per 1,000 steps; bytes live after = before.
  */
-import { GPT2 } from '../src/models/index.ts';
-import { dispose, stateDict } from '../src/nn/index.ts';
-import { layerNorm, linear, memory, noGrad, Rng, scope, Tensor } from '../src/tensor/index.ts';
-import { AdamW, train } from '../src/train/index.ts';
+import { GPT2 } from 'qkv/models';
+import { dispose, stateDict } from 'qkv/nn';
+import { layerNorm, linear, memory, noGrad, Rng, scope, Tensor } from 'qkv/tensor';
+import { AdamW, train } from 'qkv/train';
 import { best, describeMachine, median, native, parseArguments, printer, table } from './harness.ts';
 
 const args = parseArguments();
@@ -18,8 +18,8 @@ print(describeMachine(backend));
 
 const rng = new Rng(1);
 const parameter = (...shape: number[]): Tensor => Tensor.normal(shape, 1, rng).asParameter();
-const x = parameter(2, 4);
-const b = parameter(2, 4);
+const x = parameter(1, 2, 4); // as in a model: three axes
+const b = parameter(1, 2, 4);
 const w = parameter(4, 4);
 const bias = parameter(4);
 
@@ -30,7 +30,7 @@ const chains: Record<string, (y: Tensor) => Tensor> = {
   tanh: (y) => y.tanh(),
   linear: (y) => linear(y, w, bias),
   layerNorm: (y) => layerNorm(y, bias, bias),
-  'reshape (a view)': (y) => y.reshape(y.shape.length === 2 ? [8] : [2, 4]),
+  'reshape (a view)': (y) => y.reshape(y.shape.length === 3 ? [8] : [1, 2, 4]),
 };
 const LENGTH = 64;
 const ROUNDS = args.quick ? 200 : 2000;

@@ -1,6 +1,5 @@
 /** Where a step's time goes, kernel by kernel: each is waited for, so the sum is a little more than the step takes when nothing waits. */
 import type { Kernel, KernelName } from '../src/tensor/backends/backend.ts';
-import { kernelNames } from '../src/tensor/backends/backend.ts';
 import type { NativeBackend } from '../src/tensor/backends/native/index.ts';
 
 export interface KernelTime {
@@ -24,6 +23,8 @@ export function withClocks(backend: NativeBackend): { clocked: NativeBackend; ti
       t.seconds += (performance.now() - start) / 1000;
       times.set(label, t);
     };
-  const kernels = Object.fromEntries(kernelNames.map((name) => [name, clocked(name)])) as unknown as NativeBackend['kernels'];
+  const kernels = Object.fromEntries(
+    (Object.keys(backend.kernels) as KernelName[]).map((name) => [name, clocked(name)]),
+  ) as unknown as NativeBackend['kernels'];
   return { clocked: { ...backend, kernels }, times };
 }

@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createInterface } from 'node:readline';
-import { createBatches, memoryStream } from '../src/data/index.ts';
-import { GPT2 } from '../src/models/index.ts';
-import { parameterCount, stateDict } from '../src/nn/index.ts';
-import { memory, type Precision, Rng, setBackend, setPrecision } from '../src/tensor/index.ts';
-import { AdamW, train } from '../src/train/index.ts';
+import { createBatches, memoryStream } from 'qkv/data';
+import { GPT2 } from 'qkv/models';
+import { parameterCount, stateDict } from 'qkv/nn';
+import { memory, type Precision, Rng, setBackend, setPrecision } from 'qkv/tensor';
+import { AdamW, train } from 'qkv/train';
 import { native } from './harness.ts';
 import { withClocks } from './profile.ts';
 import type { TrainConfiguration } from './train-configs.ts';

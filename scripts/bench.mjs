@@ -1,11 +1,12 @@
 // npm run bench -- kernels | train | overhead | recipe NAME [--json] [--quick]: starts the benchmark of that name in bench/ (TypeScript, through tsx).
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
-const bench = fileURLToPath(new URL('../bench/', import.meta.url));
+const root = fileURLToPath(new URL('..', import.meta.url));
+const bench = join(root, 'bench');
 const recipes = readdirSync(join(bench, 'recipes'))
   .filter((f) => f.endsWith('.ts'))
   .map((f) => f.slice(0, -3));
@@ -22,6 +23,15 @@ if (!['kernels', 'train', 'overhead', 'decode', 'recipe'].includes(what) || !exi
   console.error(what === undefined || what === '--help' ? usage : `bench: there is no ${[what, ...rest].join(' ')}\n${usage}`);
   process.exit(what === '--help' ? 0 : 2);
 }
+// The benchmarks measure what users run: dist/, not src/ (a loader that compiles on the way adds to every call).
+const newest = (folder) =>
+  Math.max(
+    ...readdirSync(join(root, folder), { recursive: true })
+      .filter((f) => /(?<!\.test)\.ts$|\.js$/.test(f) && !f.endsWith('.d.ts'))
+      .map((f) => statSync(join(root, folder, f)).mtimeMs),
+  );
+if (!existsSync(join(root, 'dist')) || newest('src') > newest('dist'))
+  console.error('bench: dist/ is older than src/. Run npm run build first to measure what you have written.');
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
 const { status, signal } = spawnSync(process.execPath, ['--expose-gc', '--import', tsx, path, ...args], { stdio: 'inherit' });
 process.exit(signal ? 1 : (status ?? 1));

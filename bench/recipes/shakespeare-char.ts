@@ -6,13 +6,13 @@
 // B batch · T tokens · V vocabulary
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { createBatches, evalBatches, memoryStream } from '../../src/data/index.ts';
-import { scoreLanguageModel } from '../../src/evaluate/index.ts';
-import { type Decoder, GPT2, Llama } from '../../src/models/index.ts';
-import { dispose, parameterCount, stateDict } from '../../src/nn/index.ts';
-import { backend, memory, Rng } from '../../src/tensor/index.ts';
-import { charTokenizer } from '../../src/tokenizers/index.ts';
-import { AdamW, cosine, train } from '../../src/train/index.ts';
+import { createBatches, evalBatches, memoryStream } from 'qkv/data';
+import { scoreLanguageModel } from 'qkv/evaluate';
+import { type Decoder, GPT2, Llama } from 'qkv/models';
+import { dispose, parameterCount, stateDict } from 'qkv/nn';
+import { backend, memory, Rng } from 'qkv/tensor';
+import { charTokenizer } from 'qkv/tokenizers';
+import { AdamW, cosine, train } from 'qkv/train';
 import { parseArguments, printer, table } from '../harness.ts';
 
 const args = parseArguments();

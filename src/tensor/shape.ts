@@ -78,7 +78,7 @@ export function axisOf(op: string, axis: number, rank: number): number {
  * Axes of the old shape are grouped into runs that are contiguous among themselves; each run is cut anew.
  */
 export function reshapeStrides(shape: Shape, strides: readonly number[], to: Shape): number[] | undefined {
-  if (size(shape) === 0) return stridesOf(to);
+  if (size(shape) === 0 || isContiguous(shape, strides)) return stridesOf(to);
   const from: { d: number; s: number }[] = [];
   for (let a = 0; a < shape.length; a++) if (shape[a] !== 1) from.push({ d: shape[a], s: strides[a] });
   const out = new Array<number>(to.length);
