@@ -1,10 +1,12 @@
 import { type Rng, Scope, type Tensor } from '../tensor/index.ts';
-import type { KVCache } from './kv-cache.ts';
+import type { AttentionCache } from './kv-cache.ts';
 
 /** What a forward pass may need beyond its input. Every field is optional; `{}` is a plain evaluation. */
 export interface Context {
   /** One a layer, while generating. */
-  caches?: readonly KVCache[];
+  caches?: readonly AttentionCache[];
+  /** Added to the scores of every self-attention, (B or 1, H or 1, T or 1, S): padding, packed documents; masks.ts makes them. */
+  mask?: Tensor;
   /** While looking inside: receives `blocks.0.attn.weights`, `blocks.0.output` …; they live until the outermost scope ends, or until freed. */
   record?: (name: string, value: Tensor) => void;
   /** Present while training with dropout: every dropout takes its mask's seed from here, in order. */
@@ -12,7 +14,8 @@ export interface Context {
 }
 
 export interface LayerContext {
-  cache?: KVCache;
+  cache?: AttentionCache;
+  mask?: Tensor;
   record?: Context['record'];
   rng?: Rng;
 }
@@ -20,6 +23,7 @@ export interface LayerContext {
 /** The context as layer i sees it: its own cache, and names that begin with its path. */
 export const inLayer = (ctx: Context, i: number): LayerContext => ({
   cache: ctx.caches?.[i],
+  mask: ctx.mask,
   record: ctx.record && ((name, value) => ctx.record!(`blocks.${i}.${name}`, Scope.keepOutermost(value))),
   rng: ctx.rng,
 });

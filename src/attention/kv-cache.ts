@@ -1,10 +1,21 @@
 import { check, Tensor } from '../tensor/index.ts';
 
+/** Keys and values of the tokens already seen, for one layer. Caches differ in what they keep: all, a window, or eight bits of each number. */
+export interface AttentionCache extends Disposable {
+  /** Tokens seen so far: the place of the next one. */
+  readonly length: number;
+  /** Adds k and v (B, G, T, D); returns those that the T new queries may attend to, in the order of their places, the new ones last. */
+  append(k: Tensor, v: Tensor): [Tensor, Tensor];
+  /** Forgets everything after the first `length` tokens. */
+  truncate(length: number): void;
+  readonly bytes: number;
+}
+
 /**
  * Keys and values of the tokens already seen, for one layer: room for S tokens, set aside once and filled in place.
  * Decoding token by token with it gives what one full pass gives. Belongs to no scope; free it with `using` or dispose().
  */
-export class KVCache implements Disposable {
+export class KVCache implements AttentionCache {
   length = 0;
   readonly #k: Tensor;
   readonly #v: Tensor;

@@ -1,9 +1,10 @@
 // B batch · T tokens · S tokens seen · C = dModel channels · H heads · G key-value heads · D head channels
 
 import { dropout, Linear, RMSNorm } from '../nn/index.ts';
-import { check, type Rng, type Tensor } from '../tensor/index.ts';
+import { check, type Rng, Tensor } from '../tensor/index.ts';
 import type { LayerContext } from './context.ts';
-import type { Rotary } from './positions.ts';
+import type { PositionBias } from './relative-bias.ts';
+import type { Rotary } from './rotary.ts';
 import { attention } from './scaled-dot-product.ts';
 
 export interface SelfAttentionOptions {
@@ -15,10 +16,21 @@ export interface SelfAttentionOptions {
   bias?: boolean;
   /** Normalises queries and keys before their product. Henry et al. 2020. */
   qkNorm?: boolean;
+  normEps?: number;
   rotary?: Rotary;
+  /** ALiBi, or T5's relative positions: added to the scores. Not owned: one may serve all layers. */
+  positionBias?: PositionBias;
   causal?: boolean;
   /** Places to the left that a token sees; all of them when left out. */
   window?: number;
+  /** Multiplies q·k; 1/√D when left out. */
+  scale?: number;
+  /** scores ← c·tanh(scores/c). Gemma 2 */
+  softcap?: number;
+  /** A learned score a head that takes weight and gives nothing, so that a head may look nowhere. Xiao et al. 2023; gpt-oss */
+  sinks?: boolean;
+  /** Each channel of the heads' output times sigmoid(x W_g). Qiu et al. 2025 */
+  gated?: boolean;
   /** Dropout of the attention weights. */
   dropout?: number;
   std: number;
@@ -34,6 +46,8 @@ export class SelfAttention {
   readonly outProj: Linear;
   readonly qNorm?: RMSNorm;
   readonly kNorm?: RMSNorm;
+  readonly sinks?: Tensor;
+  readonly gateProj?: Linear;
   readonly #o: SelfAttentionOptions;
 
   constructor(o: SelfAttentionOptions) {
@@ -46,14 +60,27 @@ export class SelfAttention {
     this.vProj = new Linear(dModel, nKvHead * headDim, { bias, std, rng });
     this.outProj = new Linear(nHead * headDim, dModel, { bias, std: residualStd, rng });
     if (o.qkNorm) {
-      this.qNorm = new RMSNorm(headDim);
-      this.kNorm = new RMSNorm(headDim);
+      this.qNorm = new RMSNorm(headDim, o.normEps);
+      this.kNorm = new RMSNorm(headDim, o.normEps);
     }
+    if (o.sinks) this.sinks = Tensor.zeros([nHead]).asParameter();
+    if (o.gated) this.gateProj = new Linear(dModel, nHead * headDim, { bias: false, std, rng });
   }
 
   /** x (B, T, C) → (B, T, C) */
   forward(x: Tensor, ctx: LayerContext = {}): Tensor {
-    const { dModel, nHead: H, nKvHead: G = H, rotary, causal = true, window, dropout: p = 0 } = this.#o;
+    const {
+      dModel,
+      nHead: H,
+      nKvHead: G = H,
+      rotary,
+      positionBias,
+      causal = true,
+      window,
+      scale,
+      softcap,
+      dropout: p = 0,
+    } = this.#o;
     x.dims('B T C', { C: dModel });
     let q = this.qProj.forward(x).rearrange('B T (H D) -> B H T D', { H });
     let k = this.kProj.forward(x).rearrange('B T (G D) -> B G T D', { G });
@@ -72,9 +99,16 @@ export class SelfAttention {
     const y = attention(q, k, v, {
       causal,
       window,
+      scale,
+      softcap,
+      sinks: this.sinks,
+      bias: positionBias?.bias(q.shape[2], k.shape[2]),
+      mask: ctx.mask,
       record: ctx.record,
       dropout: ctx.rng && p > 0 ? { p, seed: ctx.rng.fork() } : undefined,
     });
-    return dropout(this.outProj.forward(y.rearrange('B H T D -> B T (H D)')), p, ctx);
+    let heads = y.rearrange('B H T D -> B T (H D)');
+    if (this.gateProj) heads = heads.mul(this.gateProj.forward(x).sigmoid());
+    return dropout(this.outProj.forward(heads), p, ctx);
   }
 }

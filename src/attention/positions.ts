@@ -1,47 +1,41 @@
-import { rope, Tensor } from '../tensor/index.ts';
+// Attention by itself does not know the order of its tokens. Absolute positions are added to the embeddings, here; rotary.ts turns queries and
+// keys; relative-bias.ts adds to the scores. A model may also have none: a causal mask alone tells how many tokens came before (Kazemnejad et al. 2023).
+// T tokens · C channels
+
+import { check, type Rng, Tensor } from '../tensor/index.ts';
 
 /**
- * Rotary positions: each pair of channels turns by an angle that grows with the token's place, so that q·k depends on the distance alone.
- * Pair i of P turns by θᵢ = place · base^(−i/P). Su et al. 2021, §3.4.2.
+ * PE(t, 2i) = sin(t · base^(−2i/C)),  PE(t, 2i + 1) = cos(t · base^(−2i/C)).  → (T, C).  Vaswani et al. 2017, §3.5.
+ * For every k there is a rotation R_k with PE(t + k) = R_k PE(t), the same for all t: distance is a linear thing.
  */
-export class Rotary implements Disposable {
-  #tables: { cos: Tensor; sin: Tensor; length: number } | undefined;
-
-  /** `pairs` = channels turned / 2; half-split pairs (i, i + P) as in Llama, or interleaved (2i, 2i + 1) as in GPT-J. */
-  constructor(
-    readonly pairs: number,
-    readonly base = 10_000,
-    readonly interleaved = false,
-  ) {}
-
-  /** x (B, H, T, D) whose first token stands at place `start`. */
-  apply(x: Tensor, start = 0): Tensor {
-    const { T } = x.dims('B H T D');
-    const { cos, sin } = this.#upTo(start + T);
-    return rope(x, cos.slice(0, start, start + T), sin.slice(0, start, start + T), { interleaved: this.interleaved });
-  }
-
-  #upTo(length: number): { cos: Tensor; sin: Tensor } {
-    if (!this.#tables || this.#tables.length < length) {
-      this[Symbol.dispose]();
-      const room = Math.max(64, 2 ** Math.ceil(Math.log2(length)));
-      const angles = rotaryAngles(room, this.pairs, this.base);
-      const table = (f: (x: number) => number): Tensor =>
-        Tensor.from(Float32Array.from(angles, f), [room, this.pairs]).asParameter().freeze();
-      this.#tables = { cos: table(Math.cos), sin: table(Math.sin), length: room };
+export function sinusoidalPositions(T: number, C: number, { base = 10_000, start = 0 } = {}): Tensor {
+  check(C % 2 === 0, `sinusoidalPositions: C (${C}) must be even: each frequency takes a sine and a cosine`);
+  const values = new Float32Array(T * C);
+  for (let t = 0; t < T; t++) {
+    for (let i = 0; i < C / 2; i++) {
+      const angle = (start + t) * base ** ((-2 * i) / C);
+      values[t * C + 2 * i] = Math.sin(angle);
+      values[t * C + 2 * i + 1] = Math.cos(angle);
     }
-    return this.#tables!;
   }
-  [Symbol.dispose](): void {
-    this.#tables?.cos.free('its rotary table was disposed of');
-    this.#tables?.sin.free('its rotary table was disposed of');
-    this.#tables = undefined;
-  }
+  return Tensor.from(values, [T, C]);
 }
 
-/** Angle of pair i at each place, row by row: (length, pairs), in float64. */
-export function rotaryAngles(length: number, pairs: number, base: number): Float64Array {
-  const out = new Float64Array(length * pairs);
-  for (let t = 0; t < length; t++) for (let i = 0; i < pairs; i++) out[t * pairs + i] = t * base ** (-i / pairs);
-  return out;
+/** One learned row a place. Places beyond the table are refused: nothing was learned for them. Gehring et al. 2017, §3.1. */
+export class LearnedPositions {
+  readonly weight: Tensor;
+
+  constructor(length: number, C: number, { std = 0.02, rng }: { std?: number; rng: Rng }) {
+    this.weight = Tensor.normal([length, C], std, rng).asParameter();
+  }
+  /** The rows of places start … start + T − 1, (T, C): a view. */
+  forward(T: number, start = 0): Tensor {
+    const length = this.weight.shape[0];
+    check(
+      start + T <= length,
+      () =>
+        `LearnedPositions: places ${start} … ${start + T - 1} were asked for, but the table ends at ${length - 1}. Cut the text, or use rotary positions or ALiBi`,
+    );
+    return this.weight.slice(0, start, start + T);
+  }
 }

@@ -1,9 +1,15 @@
 // B batch · H query heads · G key-value heads · T queries · S keys · D head channels · E value channels
 
-import { type AttentionOptions, concat, fusedAttention, noGrad, type Tensor, tidy } from '../tensor/index.ts';
+import { type AttentionOptions as CoreOptions, concat, fusedAttention, noGrad, type Tensor, tidy } from '../tensor/index.ts';
 import { bandMask } from './masks.ts';
+import type { Score } from './scores.ts';
 
-export type { AttentionOptions };
+export interface AttentionOptions extends CoreOptions {
+  /** 0 where a query may look and −∞ where not, broadcast to (B, H, T, S); masks.ts makes and composes them. Added like `bias`. */
+  mask?: Tensor;
+  /** How a query and a key are compared, when not by the scaled dot product: scores.ts. Takes the path that holds the T×S weights. */
+  score?: Score;
+}
 /** Receives the weights (B, H, T, S) that attention gave, when somebody looks inside. */
 export interface Recording {
   record?: (name: string, value: Tensor) => void;
@@ -16,13 +22,16 @@ export interface Recording {
  * A query that may see no key gives zeros.
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, { record, ...options }: AttentionOptions & Recording = {}): Tensor {
-  const { y, lse } = fusedAttention(q, k, v, options);
-  lse.free();
   if (record)
     record(
       'attn.weights',
       tidy(() => noGrad(() => attentionWeights(q, k, options))),
     );
+  const { mask, score, ...core } = options;
+  if (score) return plainAttention(q, k, v, options);
+  if (mask) core.bias = core.bias ? core.bias.add(mask) : mask;
+  const { y, lse } = fusedAttention(q, k, v, core);
+  lse.free();
   return y;
 }
 
@@ -30,16 +39,18 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { record, ...options 
 export function attentionWeights(
   q: Tensor,
   k: Tensor,
-  { scale, causal = false, window, bias, sinks, softcap }: AttentionOptions = {},
+  { score, scale, causal = false, window, mask, bias, sinks, softcap }: AttentionOptions = {},
 ): Tensor {
-  const { H, T, D } = q.dims('B H T D');
-  const { S } = k.dims('B G S D', { D });
-  let scores = q.matmul(repeatHeads(k, H).T).mul(scale ?? 1 / Math.sqrt(D)); // (B, H, T, S)
+  const { B, H, T, D } = q.dims('B H T D');
+  const S = k.shape[2];
+  const keys = repeatHeads(k, H);
+  let scores = score ? score.forward(q, keys).mul(scale ?? 1) : q.matmul(keys.T).mul(scale ?? 1 / Math.sqrt(D)); // (B, H, T, S)
   if (softcap) scores = scores.div(softcap).tanh().mul(softcap);
   if (bias) scores = scores.add(bias);
+  if (mask) scores = scores.add(mask);
   if (causal || window !== undefined) scores = scores.add(bandMask(T, S, window, causal ? 0 : undefined));
   if (sinks) {
-    const column = sinks.reshape([1, H, 1, 1]).expand([q.shape[0], H, T, 1]);
+    const column = sinks.reshape([1, H, 1, 1]).expand([B, H, T, 1]);
     return concat([scores, column]).softmax().slice(3, 0, S);
   }
   return scores.softmax();
