@@ -4,10 +4,14 @@ import type { Tensor } from '../tensor/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
 
 /** How one of our tensors is stored in a Hugging Face file. */
-interface Stored {
+export interface Stored {
   name: string;
   /** GPT-2's Conv1D keeps (dIn, dOut) where a Linear has (dOut, dIn). */
   transposed?: boolean;
+  /** The file keeps it as these rows of a larger tensor (Phi-3's fused projections). */
+  rows?: { from: number; of: number };
+  /** Other names under which a tied tensor may have been saved. */
+  aliases?: readonly string[];
 }
 
 const gpt2Names: [ours: RegExp, theirs: string, transposed?: boolean][] = [

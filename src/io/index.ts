@@ -20,4 +20,12 @@ export type { SafetensorsDtype, SafetensorsHeader, TensorEntry } from './safeten
 export { openShardedSafetensors } from './safetensors-index.ts';
 export { parseStrictJson, type StrictJson, toPlain } from './strict-json.ts';
 export { openWeights } from './weights.ts';
+export {
+  bertStoredAs,
+  type EncoderTask,
+  type EncoderTasks,
+  type LoadedEncoder,
+  loadEncoder,
+  type LoadEncoderOptions,
+} from './hugging-face-bert.ts';
 export { fillTensors, loadPretrained, loadWeights } from './model-weights.ts';

@@ -7,7 +7,9 @@ import { CheckpointError } from './checkpoint-error.ts';
 import { type Family, type PublishedShape, settingsOfPublished, storedAs } from './hugging-face.ts';
 import { openSafetensors, type SafetensorsReader } from './safetensors.ts';
 import { openShardedSafetensors } from './safetensors-index.ts';
+import { nearestName } from './nearest-name.ts';
 import { parseStrictJson, toPlain } from './strict-json.ts';
+import { openWeights } from './weights.ts';
 
 /** A tensor to be filled, and where the file keeps it. */
 export interface Wanted {
@@ -15,44 +17,70 @@ export interface Wanted {
   name: string;
   /** The file has (dIn, dOut) where `t` has (dOut, dIn). */
   transposed?: boolean;
+  /** `t` is rows `from` … of a tensor with `of` rows, in which the file keeps several of ours. */
+  rows?: { from: number; of: number };
+  /** Other names under which a tied tensor may have been saved. */
+  aliases?: readonly string[];
   nonNegative?: boolean;
 }
 
 const INDEX = 'model.safetensors.index.json';
 const floats: Partial<Record<string, DType>> = { F32: 'f32', BF16: 'bf16', F16: 'f16' };
 
+export interface FillOptions {
+  /** f32 only, every number finite; else bf16 and f16 are widened. */
+  strict: boolean;
+  /** Names that may be in the file without being wanted. */
+  ignore?: RegExp;
+}
+
 /**
- * Fills every wanted tensor from a safetensors file, and says all that does not fit before the first is touched. `strict`: f32 only, nothing
- * more in the file, every number finite; else bf16 and f16 are widened, and names that `ignore` matches may be there.
+ * Fills every wanted tensor from a safetensors file, and says all that does not fit before the first is touched.
  * @throws CheckpointError MODEL_MISMATCH, NONFINITE, STATE and those of the reader
  */
-export function fillTensors(
-  path: string,
-  wanted: readonly Wanted[],
-  { strict, ignore }: { strict: boolean; ignore?: RegExp },
-): void {
+export function fillTensors(path: string, wanted: readonly Wanted[], options: FillOptions): void {
   const file = path.endsWith(INDEX) ? openShardedSafetensors(path) : openSafetensors(path);
   try {
-    checkAll(file, path, wanted, strict, ignore);
-    for (const w of wanted) fill(file, path, w, strict);
+    fillFrom(file, path, wanted, options);
   } finally {
     file.close();
   }
 }
 
+/** The same from a file that is open; `path` is for messages. */
+export function fillFrom(
+  file: SafetensorsReader,
+  path: string,
+  wanted: readonly Wanted[],
+  { strict, ignore }: FillOptions,
+): void {
+  const named = wanted.map((w) => ({ ...w, name: [w.name, ...(w.aliases ?? [])].find((n) => file.tensors.has(n)) ?? w.name }));
+  checkAll(file, path, named, strict, ignore);
+  for (const w of named) fill(file, path, w, strict);
+}
+
+/** The shape of `w` as the file should have it. */
+const shapeInFile = ({ t, transposed, rows }: Wanted): number[] =>
+  rows ? [rows.of, ...t.shape.slice(1)] : transposed ? [t.shape[1], t.shape[0]] : [...t.shape];
+
 function checkAll(file: SafetensorsReader, path: string, wanted: readonly Wanted[], strict: boolean, ignore?: RegExp): void {
   const faults: string[] = [];
-  const names = new Set(wanted.map((w) => w.name));
-  for (const { t, name, transposed } of wanted) {
-    const found = file.tensors.get(name);
-    const shape = transposed ? [t.shape[1], t.shape[0]] : [...t.shape];
-    if (!found) faults.push(`"${name}" is missing`);
+  const known = new Set(wanted.flatMap((w) => [w.name, ...(w.aliases ?? [])]));
+  const extra = [...file.tensors.keys()].filter((name) => !known.has(name) && !ignore?.test(name));
+  for (const w of wanted) {
+    const found = file.tensors.get(w.name);
+    const near = found ? undefined : nearestName(w.name, extra);
+    if (!found) faults.push(`"${w.name}" is missing${near ? ` (the file has "${near}")` : ''}`);
     else if (strict ? found.dtype !== 'F32' : !floats[found.dtype])
-      faults.push(`"${name}" is ${found.dtype}, expected ${strict ? 'F32' : 'F32, BF16 or F16'}`);
-    else if (`${found.shape}` !== `${shape}`) faults.push(`"${name}" is [${found.shape}], expected [${shape}]`);
+      faults.push(`"${w.name}" is ${found.dtype}, expected ${strict ? 'F32' : 'F32, BF16 or F16'}`);
+    else if (`${found.shape}` !== `${shapeInFile(w)}`)
+      faults.push(`"${w.name}" is [${found.shape}], expected [${shapeInFile(w)}]`);
   }
-  for (const name of file.tensors.keys())
-    if (!names.has(name) && !ignore?.test(name)) faults.push(`"${name}" is not part of this model`);
+  const missing = wanted.filter((w) => !file.tensors.has(w.name)).map((w) => w.name);
+  for (const name of extra) {
+    const near = nearestName(name, missing);
+    faults.push(`"${name}" is not part of this model${near ? ` (nearest: "${near}")` : ''}`);
+  }
   if (faults.length === 0) return;
   const shown = faults.slice(0, 10).join('; ') + (faults.length > 10 ? `; and ${faults.length - 10} more` : '');
   throw new CheckpointError(
@@ -63,14 +91,17 @@ function checkAll(file: SafetensorsReader, path: string, wanted: readonly Wanted
   );
 }
 
-function fill(file: SafetensorsReader, path: string, { t, name, transposed, nonNegative }: Wanted, strict: boolean): void {
-  const bytes = file.read(name);
+function fill(file: SafetensorsReader, path: string, w: Wanted, strict: boolean): void {
+  const { t, name, transposed, rows, nonNegative } = w;
+  const all = file.read(name);
   const dtype = floats[file.tensors.get(name)!.dtype]!;
-  const shape = transposed ? [t.shape[1], t.shape[0]] : t.shape;
+  const width = dtype === 'f32' ? 4 : 2;
+  const first = rows ? (rows.from * t.size * width) / t.shape[0] : 0;
+  const bytes = all.subarray(first, first + t.size * width);
   const values =
     dtype === 'f32'
-      ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
-      : new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+      ? new Float32Array(bytes.buffer, bytes.byteOffset, t.size)
+      : new Uint16Array(bytes.buffer, bytes.byteOffset, t.size);
   for (let i = 0; strict && i < values.length; i++) {
     if (!Number.isFinite(values[i]))
       throw new CheckpointError('NONFINITE', path, `"${name}" holds ${values[i]} at index ${i}`, 'Use an older checkpoint');
@@ -86,7 +117,7 @@ function fill(file: SafetensorsReader, path: string, { t, name, transposed, nonN
     t.write(values as Float32Array);
     return;
   }
-  using stored = Tensor.from(values, shape, dtype);
+  using stored = Tensor.from(values, transposed ? shapeInFile(w) : t.shape, dtype);
   using wide = stored.cast('f32');
   if (!transposed) t.copyFrom(wide);
   else {
@@ -101,34 +132,59 @@ export function loadWeights(folder: string, family: Family, model: Decoder): voi
   fillTensors(join(folder, 'model.safetensors'), wanted, { strict: true });
 }
 
+/** config.json of a folder. @throws CheckpointError CONFIG when there is none, and those of the JSON reader */
+export function readPublishedConfig(folder: string): { file: string; config: Record<string, unknown> } {
+  const file = join(folder, 'config.json');
+  if (!existsSync(file))
+    throw new CheckpointError('CONFIG', file, 'there is no such file', 'A published model has one beside its weights');
+  return { file, config: toPlain(parseStrictJson(readFileSync(file), { file })) as Record<string, unknown> };
+}
+
 /**
- * A decoder from a folder in Hugging Face's layout, as `save_pretrained` writes it: config.json and model.safetensors, or shards with an index.
- * Tied heads and the mask buffers of older GPT-2 files may be there and are passed over.
+ * A decoder from a folder in Hugging Face's layout, as `save_pretrained` writes it: config.json and the weights (safetensors or PyTorch, whole
+ * or in shards). Tied heads and the mask buffers of older GPT-2 files may be there and are passed over.
  * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader
  */
 export function loadPretrained(folder: string): { model: Decoder; settings: PublishedShape & { model: Family } } {
-  const file = join(folder, 'config.json');
-  const settings = settingsOfPublished(toPlain(parseStrictJson(readFileSync(file), { file })) as Record<string, unknown>, file);
+  const { file, config } = readPublishedConfig(folder);
+  const settings = settingsOfPublished(config, file);
   const model = buildDecoder({ ...settings, seed: 0 }, settings.vocabSize);
   try {
-    const path = existsSync(join(folder, INDEX)) ? join(folder, INDEX) : join(folder, 'model.safetensors');
     const wanted = [...stateDict(model)].map(([name, t]) => ({ t, ...storedAs(settings.model, name) }));
-    const prefix = 'transformer.';
-    const bare = settings.model === 'gpt2' && !namesIn(path).some((n) => n.startsWith(prefix)); // the first GPT-2 files have no prefix
-    const named = wanted.map((w) => ({ ...w, name: bare ? w.name.slice(prefix.length) : w.name }));
-    const extras = settings.tied ? /^lm_head\.weight$|attn\.(masked_)?bias$|rotary_emb\.inv_freq$/ : /rotary_emb\.inv_freq$/;
-    fillTensors(path, named, { strict: false, ignore: extras });
+    fillPublished(folder, wanted, settings.model === 'gpt2' ? 'transformer.' : 'model.', publishedExtras(settings));
     return { model, settings };
   } catch (error) {
     dispose(model);
     throw error;
   }
 }
+const publishedExtras = ({ tied }: PublishedShape): RegExp =>
+  tied ? /^lm_head\.weight$|attn\.(masked_)?bias$|rotary_emb\.inv_freq$/ : /rotary_emb\.inv_freq$/;
 
-function namesIn(path: string): string[] {
-  const file = path.endsWith(INDEX) ? openShardedSafetensors(path) : openSafetensors(path);
+/**
+ * Fills `wanted` from the weights of a published folder. A model saved without its head names its tensors without the family's `prefix`.
+ * `optional` tensors (a new head) keep their values when the file has none; their names are returned.
+ */
+export function fillPublished(
+  folder: string,
+  wanted: readonly Wanted[],
+  prefix: string,
+  ignore: RegExp,
+  optional: (name: string) => boolean = () => false,
+): string[] {
+  const file = openWeights(folder);
   try {
-    return [...file.tensors.keys()];
+    const bare = ![...file.tensors.keys()].some((name) => name.startsWith(prefix));
+    const strip = (name: string): string => (bare && name.startsWith(prefix) ? name.slice(prefix.length) : name);
+    const named = wanted.map((w) => ({ ...w, name: strip(w.name), aliases: w.aliases?.map(strip) }));
+    const fresh = named.filter((w) => optional(w.name) && ![w.name, ...(w.aliases ?? [])].some((name) => file.tensors.has(name)));
+    fillFrom(
+      file,
+      folder,
+      named.filter((w) => !fresh.includes(w)),
+      { strict: false, ignore },
+    );
+    return fresh.map((w) => w.name);
   } finally {
     file.close();
   }

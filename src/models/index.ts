@@ -1,3 +1,14 @@
+export { Bert, type BertConfig, type BertVariant, bertVariants, type EncoderContext, firstToken } from './bert.ts';
+export {
+  type LabelledBatch,
+  MaskedLM,
+  meanPool,
+  ReplacedTokenDetector,
+  SequenceClassifier,
+  SpanReader,
+  TokenClassifier,
+  unitLength,
+} from './bert-heads.ts';
 export { buildDecoder, type DecoderSettings } from './build.ts';
 export type { Decoder, DecoderConfig, TokenBatch } from './decoder.ts';
 export { GPT2, type GPT2Config } from './gpt2.ts';

@@ -16,17 +16,18 @@ export class LayerNorm {
   }
 }
 
-/** y = w · x / √(mean(x²) + ε) over the last axis. Zhang & Sennrich 2019, eq. 4. */
+/** y = (w + offset) · x / √(mean(x²) + ε) over the last axis. Zhang & Sennrich 2019, eq. 4; offset 1, with w near 0, is Gemma's. */
 export class RMSNorm {
   readonly weight: Tensor;
 
   constructor(
     C: number,
     readonly eps = 1e-6,
+    readonly offset = 0,
   ) {
-    this.weight = Tensor.ones([C]).asParameter();
+    this.weight = Tensor.full([C], 1 - offset).asParameter();
   }
   forward(x: Tensor): Tensor {
-    return rmsNorm(x, this.weight, this.eps);
+    return rmsNorm(x, this.weight, this.eps, this.offset);
   }
 }

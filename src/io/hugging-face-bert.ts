@@ -1,0 +1,239 @@
+// BERT, RoBERTa, DistilBERT and ELECTRA: their published names and settings ↔ ours.
+
+import {
+  type BertConfig,
+  type BertVariant,
+  Bert,
+  bertVariants,
+  MaskedLM,
+  ReplacedTokenDetector,
+  SequenceClassifier,
+  SpanReader,
+  TokenClassifier,
+} from '../models/index.ts';
+import { type Activation, dispose, stateDict } from '../nn/index.ts';
+import { Rng } from '../tensor/index.ts';
+import type { Stored } from './hugging-face.ts';
+import { fillPublished, readPublishedConfig } from './model-weights.ts';
+import { PublishedConfig } from './published-config.ts';
+
+/** What an encoder is asked; `base` gives hidden states. */
+export interface EncoderTasks {
+  base: Bert;
+  maskedLM: MaskedLM;
+  sequence: SequenceClassifier;
+  tokens: TokenClassifier;
+  span: SpanReader;
+  replaced: ReplacedTokenDetector;
+}
+export type EncoderTask = keyof EncoderTasks;
+
+type Names = [ours: RegExp, theirs: string, ...aliases: string[]][];
+
+/** `prefix` is bert., roberta. or electra.: they share the body. */
+const bodyNames = (prefix: string): Names => [
+  [/^tokenEmbedding\.weight$/, `${prefix}embeddings.word_embeddings.weight`],
+  [/^positionEmbedding\.weight$/, `${prefix}embeddings.position_embeddings.weight`],
+  [/^segmentEmbedding\.weight$/, `${prefix}embeddings.token_type_embeddings.weight`],
+  [/^embeddingNorm\.(\w+)$/, `${prefix}embeddings.LayerNorm.$1`],
+  [/^embeddingProj\.(\w+)$/, `${prefix}embeddings_project.$1`],
+  [/^blocks\.(\d+)\.attn\.qProj\.(\w+)$/, `${prefix}encoder.layer.$1.attention.self.query.$2`],
+  [/^blocks\.(\d+)\.attn\.kProj\.(\w+)$/, `${prefix}encoder.layer.$1.attention.self.key.$2`],
+  [/^blocks\.(\d+)\.attn\.vProj\.(\w+)$/, `${prefix}encoder.layer.$1.attention.self.value.$2`],
+  [/^blocks\.(\d+)\.attn\.outProj\.(\w+)$/, `${prefix}encoder.layer.$1.attention.output.dense.$2`],
+  [/^blocks\.(\d+)\.attnNorm\.(\w+)$/, `${prefix}encoder.layer.$1.attention.output.LayerNorm.$2`],
+  [/^blocks\.(\d+)\.mlp\.upProj\.(\w+)$/, `${prefix}encoder.layer.$1.intermediate.dense.$2`],
+  [/^blocks\.(\d+)\.mlp\.downProj\.(\w+)$/, `${prefix}encoder.layer.$1.output.dense.$2`],
+  [/^blocks\.(\d+)\.mlpNorm\.(\w+)$/, `${prefix}encoder.layer.$1.output.LayerNorm.$2`],
+  [/^pooler\.(\w+)$/, `${prefix}pooler.dense.$1`],
+];
+const distilNames: Names = [
+  [/^tokenEmbedding\.weight$/, 'distilbert.embeddings.word_embeddings.weight'],
+  [/^positionEmbedding\.weight$/, 'distilbert.embeddings.position_embeddings.weight'],
+  [/^embeddingNorm\.(\w+)$/, 'distilbert.embeddings.LayerNorm.$1'],
+  [/^blocks\.(\d+)\.attn\.([qkv])Proj\.(\w+)$/, 'distilbert.transformer.layer.$1.attention.$2_lin.$3'],
+  [/^blocks\.(\d+)\.attn\.outProj\.(\w+)$/, 'distilbert.transformer.layer.$1.attention.out_lin.$2'],
+  [/^blocks\.(\d+)\.attnNorm\.(\w+)$/, 'distilbert.transformer.layer.$1.sa_layer_norm.$2'],
+  [/^blocks\.(\d+)\.mlp\.upProj\.(\w+)$/, 'distilbert.transformer.layer.$1.ffn.lin1.$2'],
+  [/^blocks\.(\d+)\.mlp\.downProj\.(\w+)$/, 'distilbert.transformer.layer.$1.ffn.lin2.$2'],
+  [/^blocks\.(\d+)\.mlpNorm\.(\w+)$/, 'distilbert.transformer.layer.$1.output_layer_norm.$2'],
+];
+
+const heads: Record<BertVariant, Partial<Record<EncoderTask, Names>>> = {
+  bert: {
+    maskedLM: [
+      [/^transform\.(\w+)$/, 'cls.predictions.transform.dense.$1'],
+      [/^norm\.(\w+)$/, 'cls.predictions.transform.LayerNorm.$1'],
+      [/^bias$/, 'cls.predictions.bias', 'cls.predictions.decoder.bias'],
+    ],
+    sequence: [[/^output\.(\w+)$/, 'classifier.$1']],
+  },
+  roberta: {
+    maskedLM: [
+      [/^transform\.(\w+)$/, 'lm_head.dense.$1'],
+      [/^norm\.(\w+)$/, 'lm_head.layer_norm.$1'],
+      [/^bias$/, 'lm_head.bias', 'lm_head.decoder.bias'],
+    ],
+    sequence: [
+      [/^dense\.(\w+)$/, 'classifier.dense.$1'],
+      [/^output\.(\w+)$/, 'classifier.out_proj.$1'],
+    ],
+  },
+  distilbert: {
+    maskedLM: [
+      [/^transform\.(\w+)$/, 'vocab_transform.$1'],
+      [/^norm\.(\w+)$/, 'vocab_layer_norm.$1'],
+      [/^bias$/, 'vocab_projector.bias'],
+    ],
+    sequence: [
+      [/^dense\.(\w+)$/, 'pre_classifier.$1'],
+      [/^output\.(\w+)$/, 'classifier.$1'],
+    ],
+  },
+  electra: {
+    replaced: [
+      [/^dense\.(\w+)$/, 'discriminator_predictions.dense.$1'],
+      [/^output\.(\w+)$/, 'discriminator_predictions.dense_prediction.$1'],
+    ],
+    sequence: [
+      [/^dense\.(\w+)$/, 'classifier.dense.$1'],
+      [/^output\.(\w+)$/, 'classifier.out_proj.$1'],
+    ],
+  },
+};
+const everyHead: Partial<Record<EncoderTask, Names>> = {
+  tokens: [[/^output\.(\w+)$/, 'classifier.$1']],
+  span: [[/^output\.(\w+)$/, 'qa_outputs.$1']],
+};
+
+/** The published name of our tensor `ours` in an encoder asked `task`. */
+export function bertStoredAs(variant: BertVariant, task: EncoderTask, ours: string): Stored {
+  const inBody = task === 'base' || ours.startsWith('bert.');
+  const body = variant === 'distilbert' ? distilNames : bodyNames(`${variant}.`);
+  const table = inBody ? body : (heads[variant][task] ?? everyHead[task] ?? []);
+  const name = ours.replace(/^bert\./, '');
+  for (const [pattern, theirs, ...aliases] of table)
+    if (pattern.test(name)) return { name: name.replace(pattern, theirs), aliases };
+  throw new Error(`${variant}, ${task}: the tensor ${ours} has no published name; add it to io/hugging-face-bert.ts`);
+}
+
+const activations: Record<string, Activation> = {
+  gelu: 'gelu',
+  gelu_new: 'geluTanh',
+  gelu_pytorch_tanh: 'geluTanh',
+  relu: 'relu',
+  silu: 'silu',
+};
+const variantNames: Record<string, BertVariant> = {
+  bert: 'bert',
+  roberta: 'roberta',
+  'xlm-roberta': 'roberta',
+  camembert: 'roberta',
+  distilbert: 'distilbert',
+  electra: 'electra',
+};
+/** The activation between the two matrices of a classification head. */
+const headActivation: Record<BertVariant, Activation> = { bert: 'tanh', roberta: 'tanh', distilbert: 'relu', electra: 'gelu' };
+
+function settingsOf(c: PublishedConfig): { variant: BertVariant; settings: BertConfig } {
+  const variant = c.choice('model_type', variantNames, '');
+  if (c.has('position_embedding_type') && c.values['position_embedding_type'] !== 'absolute')
+    c.fail(`position_embedding_type ${JSON.stringify(c.values['position_embedding_type'])} is not read; absolute is`);
+  const common = { vocabSize: c.whole('vocab_size'), ...bertVariants[variant] };
+  if (variant === 'distilbert') {
+    return {
+      variant,
+      settings: {
+        ...common,
+        contextLength: c.whole('max_position_embeddings', 512),
+        nLayer: c.whole('n_layers', 6),
+        nHead: c.whole('n_heads', 12),
+        dModel: c.whole('dim', 768),
+        dFF: c.whole('hidden_dim', 3072),
+        activation: c.choice('activation', activations, 'gelu'),
+      },
+    };
+  }
+  const dModel = c.whole('hidden_size', variant === 'electra' ? 256 : 768);
+  const { firstPosition = 0 } = common as Partial<BertConfig>;
+  return {
+    variant,
+    settings: {
+      ...common,
+      contextLength: c.whole('max_position_embeddings', 512) - firstPosition,
+      nLayer: c.whole('num_hidden_layers', 12),
+      nHead: c.whole('num_attention_heads', variant === 'electra' ? 4 : 12),
+      dModel,
+      dFF: c.whole('intermediate_size', variant === 'electra' ? 1024 : 3072),
+      embeddingSize: variant === 'electra' ? c.whole('embedding_size', 128) : dModel,
+      nSegment: c.whole('type_vocab_size', 2),
+      activation: c.choice('hidden_act', activations, 'gelu'),
+      normEps: c.number('layer_norm_eps', 1e-12),
+    },
+  };
+}
+
+const tasksByClass: [RegExp, EncoderTask][] = [
+  [/^Electra\w*ForPreTraining$/, 'replaced'],
+  [/For(MaskedLM|PreTraining)$/, 'maskedLM'],
+  [/ForSequenceClassification$/, 'sequence'],
+  [/ForTokenClassification$/, 'tokens'],
+  [/ForQuestionAnswering$/, 'span'],
+];
+
+export interface LoadEncoderOptions<K extends EncoderTask> {
+  /** What the file was saved for, when left out; a head that the file lacks begins with random weights. */
+  task?: K;
+  /** Labels of a new head; those of the file when left out. */
+  labels?: number;
+  dropout?: number;
+  seed?: number;
+}
+export interface LoadedEncoder<K extends EncoderTask> {
+  model: EncoderTasks[K];
+  task: K;
+  variant: BertVariant;
+  /** Published names of tensors that the file does not have: the new head, to be trained. */
+  fresh: string[];
+}
+
+/** Heads and buffers that a file may have beside what was asked for. */
+const otherParts =
+  /position_ids$|pooler\.|^cls\.|^lm_head\.|^classifier\.|^qa_outputs\.|^pre_classifier\.|^vocab_|^(discriminator|generator)_|^score\./;
+
+/**
+ * An encoder of the BERT family from a folder as `save_pretrained` writes it, with the head asked for.
+ * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader
+ */
+export function loadEncoder<K extends EncoderTask = EncoderTask>(
+  folder: string,
+  options: LoadEncoderOptions<K> = {},
+): LoadedEncoder<K> {
+  const { file, config } = readPublishedConfig(folder);
+  const c = new PublishedConfig(config, file);
+  const { variant, settings } = settingsOf(c);
+  const saved = tasksByClass.find(([name]) => name.test(c.architecture))?.[1] ?? 'base';
+  const task = options.task ?? (saved as K);
+  const labels = options.labels ?? Object.keys((config['id2label'] as object | undefined) ?? { 0: '', 1: '' }).length;
+  const pooler = variant === 'bert' && (task === 'base' || task === 'sequence');
+  const rng = new Rng(options.seed ?? 0);
+  const bert = new Bert({ ...settings, pooler, dropout: options.dropout ?? 0 }, rng);
+  const build: { [T in EncoderTask]: () => EncoderTasks[T] } = {
+    base: () => bert,
+    maskedLM: () => new MaskedLM(bert, rng),
+    sequence: () => new SequenceClassifier(bert, labels, rng, { activation: headActivation[variant] }),
+    tokens: () => new TokenClassifier(bert, labels, rng),
+    span: () => new SpanReader(bert, rng),
+    replaced: () => new ReplacedTokenDetector(bert, rng),
+  };
+  const model = build[task]();
+  try {
+    const wanted = [...stateDict(model)].map(([name, t]) => ({ t, ...bertStoredAs(variant, task, name) }));
+    const mayBeNew = task === saved ? /pooler\./ : otherParts;
+    const fresh = fillPublished(folder, wanted, `${variant}.`, otherParts, (name) => mayBeNew.test(name));
+    return { model, task, variant, fresh };
+  } catch (error) {
+    dispose(model);
+    throw error;
+  }
+}
