@@ -79,6 +79,8 @@ export class Peaks {
   flopsBf16 = 0;
   /** Bytes a second of reading memory that is in no cache. */
   bandwidth = 0;
+  /** Bytes a second of reading four such streams and writing three of them back: what AdamW does. */
+  updateBandwidth = 0;
   constructor(readonly backend: NativeBackend) {}
   measureFlops(): void {
     this.flops = Math.max(this.flops, this.backend.peakFlops());
@@ -86,10 +88,11 @@ export class Peaks {
   }
   measureBandwidth(): void {
     this.bandwidth = Math.max(this.bandwidth, this.backend.readBandwidth());
+    this.updateBandwidth = Math.max(this.updateBandwidth, this.backend.updateBandwidth());
   }
   /** Where the machine has no bf16 products, bf16 is emulated in f32 and measured against its peak. */
-  of(unit: 'flop/s' | 'B/s', dtype: string): number {
-    if (unit === 'B/s') return this.bandwidth;
+  of(unit: 'flop/s' | 'B/s', dtype: string, kernel = ''): number {
+    if (unit === 'B/s') return kernel === 'adamW' ? this.updateBandwidth : this.bandwidth;
     return (dtype === 'bf16' && this.flopsBf16) || this.flops;
   }
 }

@@ -162,6 +162,7 @@ if (args.json) {
   peak('peak', 'f32', peaks.flops, 'flop/s');
   peak('peak', 'bf16', peaks.flopsBf16, 'flop/s');
   peak('bandwidth', 'f32', peaks.bandwidth, 'B/s');
+  peak('updateBandwidth', 'f32', peaks.updateBandwidth, 'B/s');
   for (const { workload, seconds, others } of measured) {
     const { kernel, shape, dtype, unit } = workload;
     const mid = median(seconds);
@@ -175,8 +176,8 @@ if (args.json) {
         rate: rate(workload, mid),
         bestRate: rate(workload, best(seconds)),
         unit,
-        ratioToPeak: rate(workload, mid) / peaks.of(unit, dtype),
-        bestRatioToPeak: rate(workload, best(seconds)) / peaks.of(unit, dtype),
+        ratioToPeak: rate(workload, mid) / peaks.of(unit, dtype, kernel),
+        bestRatioToPeak: rate(workload, best(seconds)) / peaks.of(unit, dtype, kernel),
         repeats: seconds.length,
         competitors: Object.fromEntries(
           [...others].map(([name, s]) => [
@@ -190,7 +191,7 @@ if (args.json) {
   }
 } else {
   print(
-    `\npeak of this run: ${G(peaks.flops)} GF/s f32${peaks.flopsBf16 ? `, ${G(peaks.flopsBf16)} GF/s bf16` : ' (no bf16 products on this machine: bf16 is measured against f32)'}, reading ${G(peaks.bandwidth)} GB/s`,
+    `\npeak of this run: ${G(peaks.flops)} GF/s f32${peaks.flopsBf16 ? `, ${G(peaks.flopsBf16)} GF/s bf16` : ' (no bf16 products on this machine: bf16 is measured against f32)'}, reading ${G(peaks.bandwidth)} GB/s, updating (four streams read, three written: the measure of adamW) ${G(peaks.updateBandwidth)} GB/s`,
   );
   print(
     'GF/s or GB/s; the median of all repeats, then the best; of others the median and, after it, how many times faster ours is\n',
@@ -206,7 +207,7 @@ if (args.json) {
         w.unit === 'flop/s' ? 'GF/s' : 'GB/s',
         G(rate(w, median(seconds))),
         G(rate(w, best(seconds))),
-        percent(rate(w, median(seconds)) / peaks.of(w.unit, w.dtype)),
+        percent(rate(w, median(seconds)) / peaks.of(w.unit, w.dtype, w.kernel)),
         ...running.flatMap((c) => {
           const s = others.get(c.name);
           return s ? [G(rate(w, median(s))), times(median(s) / median(seconds))] : ['–', ''];

@@ -275,7 +275,7 @@ napi_value sync(napi_env env, napi_callback_info) {
   return nullptr;
 }
 
-/// measure('flops' 0 | 'flops bf16' 1 | 'bandwidth' 2, threads, megabytes) → flop/s or bytes/s, measured on the driver and the pool
+/// measure('flops' 0 | 'flops bf16' 1 | 'bandwidth' 2 | 'bandwidth of updates' 3, threads, megabytes) → flop/s or bytes/s, measured on the driver and the pool
 napi_value measure(napi_env env, napi_callback_info info) {
   napi_value arg[3];
   if (!arguments(env, info, arg)) return nullptr;
@@ -287,7 +287,9 @@ napi_value measure(napi_env env, napi_callback_info info) {
       [](void* p) {
         auto& j = *static_cast<Job*>(p);
         const KernelTable& k = *engine()->kernels;
-        j.rate = j.what == 2 ? k.readBandwidth(j.threads, j.megabytes) : k.peakFlops(j.threads, j.what == 1);
+        j.rate = j.what == 3   ? k.updateBandwidth(j.threads, j.megabytes)
+                 : j.what == 2 ? k.readBandwidth(j.threads, j.megabytes)
+                               : k.peakFlops(j.threads, j.what == 1);
       },
       &job));
   return number(env, job.rate);

@@ -18,8 +18,9 @@ constexpr int kKernels = 0 QKV_KERNELS(QKV_COUNT);
 struct KernelTable {
   const char* isa;
   KernelFn kernel[kKernels];  // null: not written
-  double (*peakFlops)(int threads, bool bf16);      // flop/s of a loop of independent FMAs
-  double (*readBandwidth)(int threads, double megabytes);  // bytes/s of reading memory that is in no cache, or fits one
+  double (*peakFlops)(int threads, bool bf16);               // flop/s of a loop of independent FMAs
+  double (*readBandwidth)(int threads, double megabytes);    // bytes/s of reading memory that is in no cache, or fits one
+  double (*updateBandwidth)(int threads, double megabytes);  // bytes/s of four streams read and three of them written, as AdamW does
 };
 
 /// The widest set that the machine has; `asked` (QKV_ISA) may name a narrower one. Null when `asked` is unknown or the machine lacks it.

@@ -69,6 +69,19 @@ float readAll(const float* p, int64_t floats) {
   return hsum(all);
 }
 
+/// What an optimizer does to memory: four streams read, three of them written back in place.
+void updateAll(float* p, int64_t floats) {
+  const int64_t part = floats / 4;
+  float *const m = p + part, *const v = m + part, *const g = v + part;
+  const Vec half = set1(0.5f);
+  for (int64_t i = 0; i + W <= part; i += W) {
+    const Vec d = load(g + i), a = half * load(m + i) + d, b = half * load(v + i) + d;
+    store(m + i, a);
+    store(v + i, b);
+    store(p + i, load(p + i) - a * b);
+  }
+}
+
 std::atomic<float> sink;  // keeps the loops from being dropped
 
 }  // namespace
@@ -111,6 +124,21 @@ double readBandwidth(int threads, double megabytes) {
       for (int pass = 0; pass < passes; pass++) sink = readAll(p + begin * floats, floats);
     });
     best = std::max(best, static_cast<double>(floats) * n * 4 * passes / (now() - start));
+  }
+  return best;
+}
+
+/// Best of several runs, in bytes/s read and written, over `megabytes` in all.
+double updateBandwidth(int threads, double megabytes) {
+  const int n = std::min(threads, threadCount());
+  const int64_t floats = static_cast<int64_t>(megabytes * 262144 / n) / 64 * 64;
+  float* const p = sharedScratch(3, floats * n);
+  std::fill(p, p + floats * n, 0.f);
+  double best = 0;
+  for (int run = 0; run < 7; run++) {
+    const double start = now();
+    parallelFor(n, 1, [&](int64_t begin, int64_t, int) { updateAll(p + begin * floats, floats); });
+    best = std::max(best, static_cast<double>(floats) * n * 4 * 7 / 4 / (now() - start));
   }
   return best;
 }

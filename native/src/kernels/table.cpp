@@ -8,11 +8,12 @@ namespace qkv::QKV_ISA {
 QKV_KERNELS(QKV_DECLARE)
 double peakFlops(int threads, bool bf16);
 double readBandwidth(int threads, double megabytes);
+double updateBandwidth(int threads, double megabytes);
 
 #define QKV_QUOTE(x) #x
 #define QKV_NAME(x) QKV_QUOTE(x)
 #define QKV_ENTRY(name) name,
 extern const KernelTable table;
-const KernelTable table = {QKV_NAME(QKV_ISA), {QKV_KERNELS(QKV_ENTRY)}, peakFlops, readBandwidth};
+const KernelTable table = {QKV_NAME(QKV_ISA), {QKV_KERNELS(QKV_ENTRY)}, peakFlops, readBandwidth, updateBandwidth};
 
 }  // namespace qkv::QKV_ISA

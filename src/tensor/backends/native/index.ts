@@ -26,6 +26,8 @@ export interface NativeBackend extends Backend {
   peakFlops(threads?: number, bf16?: boolean): number;
   /** bytes/s of reading so many megabytes in all. The default is far larger than any cache. */
   readBandwidth(threads?: number, megabytes?: number): number;
+  /** bytes/s of reading four streams and writing three of them back, as AdamW does. */
+  updateBandwidth(threads?: number, megabytes?: number): number;
   /** Kernels that the addon lacks; calling one throws. */
   readonly missing: readonly KernelName[];
 }
@@ -112,6 +114,7 @@ export function createNative(): NativeBackend | undefined {
     memory,
     peakFlops: (n = threads, bf16 = false) => addon.measure(bf16 ? 1 : 0, n, 0),
     readBandwidth: (n = threads, megabytes = 512) => addon.measure(2, n, megabytes),
+    updateBandwidth: (n = threads, megabytes = 512) => addon.measure(3, n, megabytes),
     missing,
   };
   return cached;
