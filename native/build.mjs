@@ -1,5 +1,5 @@
 // Compiles native/src into native/build/qkv.node: each kernel file once per instruction set, the rest once. No tool but a C++20 compiler is needed.
-//   node build.mjs [--asan | --tsan | --target=aarch64] [--selftest] [--jobs=2] [--verbose] [--isa=avx2,sse2] [--kernels=gemm,matvec] [--out=name]
+//   node build.mjs [--asan | --tsan | --target=aarch64] [--selftest] [--jobs=2] [--verbose] [--isa=avx2,sse2 | --isa=all] [--kernels=gemm,matvec] [--out=name]
 // Variants go to folders of their own inside native/build; --isa and --kernels build a part, for work on one kernel (QKV_NATIVE then names the addon). Without a compiler it says what to install and exits 0: the reference backend still works.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -45,6 +45,8 @@ const common = [
   '-Wextra',
   '-Werror',
   '-Wno-psabi',
+  '-Wno-unknown-warning-option', // clang does not know the next one
+  '-Wno-maybe-uninitialized', // GCC 12 raises it in its own AVX-512 headers (bug 105593)
   '-DNAPI_VERSION=8',
   // prettier-ignore
   ...({
@@ -129,7 +131,30 @@ const add = (source, object, extra) =>
   jobs.push({ source, object: join(objDir, object), args: [...common, ...extra, '-I', src] });
 for (const file of cpp(src))
   if (!(selftest && basename(file) === 'addon.cpp')) add(file, `${basename(file, '.cpp')}.o`, ['-isystem', include]);
-const wanted = option('isa', Object.keys(isas).join()).split(',');
+/** What this machine's processor says it has; undefined where nothing tells. */
+function processorFlags() {
+  try {
+    return new Set(/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1].trim().split(' '));
+  } catch {
+    return undefined;
+  }
+}
+/** By default the narrowest instruction set, which every machine has, and the best of this one; `--isa=all` for an addon that travels. */
+function isasOfThisMachine() {
+  const names = Object.keys(isas);
+  const has = processorFlags();
+  if (cross || !has || target !== 'x86_64') return names;
+  const needs = {
+    sse2: [],
+    avx2: ['avx2', 'fma', 'f16c'],
+    avx512: ['avx512f', 'avx512bw', 'avx512dq', 'avx512vl', 'avx512_vnni'],
+  };
+  needs.avx512bf16 = [...needs.avx512, 'avx512_bf16'];
+  const able = names.filter((name) => needs[name].every((flag) => has.has(flag)));
+  return [...new Set([able[0], able.at(-1)])];
+}
+const asked = option('isa');
+const wanted = asked === undefined ? isasOfThisMachine() : asked === 'all' ? Object.keys(isas) : asked.split(',');
 const only = option('kernels')?.split(',').concat('table', 'peak');
 for (const [isa, isaFlags] of Object.entries(isas).filter(([isa]) => wanted.includes(isa)))
   for (const file of cpp(join(src, 'kernels')).filter((f) => only?.includes(basename(f, '.cpp')) ?? true))
