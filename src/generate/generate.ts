@@ -1,12 +1,12 @@
-import type { KVCache } from '../attention/index.ts';
+import type { AttentionCache } from '../attention/index.ts';
 import { noGrad, Rng, type Tensor, tidy } from '../tensor/index.ts';
 import { sample, type SamplingOptions } from './sampling.ts';
 
 /** What decoding needs of a model: logits of the last place, and caches. Any decoder has them. */
 export interface Writer {
   readonly config: { contextLength: number; vocabSize: number };
-  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: { caches?: readonly KVCache[] }): Tensor;
-  newCaches(B: number, length?: number): KVCache[];
+  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: { caches?: readonly AttentionCache[] }): Tensor;
+  newCaches(B: number, length?: number): AttentionCache[];
 }
 
 export interface GenerateOptions extends SamplingOptions {
@@ -58,7 +58,7 @@ export async function* generateBatch(
 class Sequence implements Disposable {
   readonly ids: number[];
   ended = false;
-  readonly #caches: KVCache[];
+  readonly #caches: AttentionCache[];
   /** Where in `ids` the caches begin. */
   #from = 0;
 

@@ -28,4 +28,5 @@ export {
   loadEncoder,
   type LoadEncoderOptions,
 } from './hugging-face-bert.ts';
+export { loadEncoderDecoder, type PublishedT5, t5StoredAs } from './hugging-face-t5.ts';
 export { fillTensors, loadPretrained, loadWeights } from './model-weights.ts';
