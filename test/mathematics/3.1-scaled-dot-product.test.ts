@@ -37,7 +37,7 @@ function runLoops(q: Tensor, k: Tensor, v: Tensor, dy: Tensor, o: AttentionOptio
       const options = {
         ...o,
         bias: o.bias && headOf(o.bias.expand([B, H, T, S]).contiguous(), b, h),
-        sink: o.sinks && o.sinks.readSync()[h],
+        sink: o.sinks?.readSync()[h],
         keep: keep && ((t: number, s: number) => keep[t][s]),
       };
       y[b * H + h] = attentionByLoops(hq, hk, hv, options);
