@@ -75,7 +75,7 @@ async function start(name: string, precision: 'fp32' | 'bf16', command: string, 
   }
 }
 
-async function contenders(configuration: TrainConfiguration): Promise<Contender[]> {
+async function contenders(name: string, configuration: TrainConfiguration): Promise<Contender[]> {
   const json = JSON.stringify(configuration);
   const worker = fileURLToPath(new URL('train-worker.ts', import.meta.url));
   const found: (Contender | undefined)[] = [];
@@ -86,6 +86,13 @@ async function contenders(configuration: TrainConfiguration): Promise<Contender[
     for (const precision of precisions)
       for (const mode of ['eager', 'compile'])
         found.push(await start(`PyTorch ${mode}`, precision, python, [program('torch-gpt2.py'), json, precision, mode]));
+  // In the browser's language: a hundred times slower on the larger ones, so that only the smallest is waited for.
+  if (!args.ours && name === 'small')
+    for (const [library, file, pkg] of [['jax-js', 'jax-gpt2.mjs', '@jax-js/jax']]) {
+      if (existsSync(join(benchHome, 'node_modules', pkg)))
+        found.push(await start(library, 'fp32', process.execPath, [program(file), benchHome, json]));
+      else missing.set(library, `no ${join(benchHome, 'node_modules', pkg)}; bench/competitors/install.sh installs it`);
+    }
   return found.filter((c) => c !== undefined);
 }
 
@@ -108,7 +115,7 @@ if (precisions.length === 1) print('bf16: this machine has no bf16 products; lef
 
 for (const [name, configuration] of chosen) {
   const { B, T, V, L, H, C, stepsPerTurn } = configuration;
-  const all = await contenders(configuration);
+  const all = await contenders(name, configuration);
   for (let t = 0; t < turns; t++) {
     peaks.measureFlops();
     for (const c of all) await turn(c, args.quick ? 1 : stepsPerTurn);
