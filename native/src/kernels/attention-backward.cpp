@@ -25,13 +25,13 @@ struct Work {
   const Backward& in;
   float *weights, *dscores;                       // (kKeys, kQueries), both transposed like the scores
   float *queries, *dqueries;                      // Qᵀ (D, kQueries), dOᵀ (E, kQueries)
-  float *qCopy, *dyCopy, *keysCopy, *valuesCopy;
+  float *qCopy, *dyCopy, *keysCopy, *valuesCopy;  // used with bf16 only
   QueryTile tile{};
   RowBlock q{}, dy{};  // rows of Q and dO, for the products over queries
   alignas(64) float lse[kQueries], delta[kQueries];
 
   Work(const Backward& problem, int thread) : in(problem) {
-    const int64_t D = in.p.D, E = in.p.E, copies = (D + E) * (kQueries + kKeys);
+    const int64_t D = in.p.D, E = in.p.E, copies = in.p.bf16 ? (D + E) * (kQueries + kKeys) : 0;
     weights = scratch(thread, 0, 2 * kKeys * kQueries + (D + E) * kQueries + copies);
     dscores = weights + kKeys * kQueries;
     queries = dscores + kKeys * kQueries;

@@ -51,7 +51,7 @@ template <bool kPlain> void weighLanes(const Lanes& lanes, const KeyBlock& block
 
 void attendTile(const Attention& p, const QueryTile& q, const View& yView, float* lse, int thread) {
   const int64_t D = p.D, E = p.E, g = p.kvHead(q.h);
-  float* const scores = scratch(thread, 0, kKeys * kQueries + (D + 1) * kQueries + (D + E) * kKeys + D * kQueries);
+  float* const scores = scratch(thread, 0, kKeys * kQueries + D * kQueries + (p.bf16 ? D * kQueries + (D + E) * kKeys : 0));
   float* const queries = scores + kKeys * kQueries;  // Qᵀ (D, kQueries)
   float* const keysCopy = queries + D * kQueries;
   float* const valuesCopy = keysCopy + D * kKeys;
@@ -153,7 +153,7 @@ void sumRows(const float* weights, RowBlock values, int n, int64_t E, float* out
 /// One query against the keys [begin, end) of its split: m, l and the sum of weighted values, to be joined with the other splits.
 void attendSplit(const Attention& p, int64_t b, int64_t h, int64_t t, int64_t begin, int64_t end, float* partial, int thread) {
   const int n = static_cast<int>(end - begin);
-  float* const scores = scratch(thread, 0, kSplit + W + p.D + kSplit * (p.D + p.E));
+  float* const scores = scratch(thread, 0, kSplit + W + (p.bf16 ? p.D + kSplit * (p.D + p.E) : 0));
   float* const queryCopy = scores + kSplit + W;
   float* const keysCopy = queryCopy + p.D;
   const int64_t g = p.kvHead(h);

@@ -197,21 +197,18 @@ struct Lanes {
   }
 };
 
-/// n rows as the products take them: in place when they are close together, else copied (a slice of a (B, T, 3C) buffer has rows kilobytes apart, which
-/// fall on few cache sets and on a page each); with bf16 always copied and rounded.
+/// n rows as the products take them: in place (rows kilobytes apart are no slower on the arena's huge pages), or with bf16 rounded into `copy`.
 inline RowBlock operand(const Attention& p, const View& v, int64_t b, int64_t h, int64_t t, int n, int64_t columns, float* copy) {
   const RowBlock rows = rowsOf(v, b, h, t);
-  if (!p.bf16 && (rows.ld <= 2 * columns || n == 1)) return rows;
+  if (!p.bf16) return rows;
   for (int i = 0; i < n; i++) {
     const float* const from = rows.data + i * rows.ld;
     float* const to = copy + i * columns;
-    if (p.bf16)
-      for (int64_t c = 0; c < columns; c++) to[c] = bf16ToF32(f32ToBf16(from[c]));
-    else
-      for (int64_t c = 0; c < columns; c++) to[c] = from[c];
+    for (int64_t c = 0; c < columns; c++) to[c] = bf16ToF32(f32ToBf16(from[c]));
   }
   return {copy, columns};
 }
+
 /// Sᵀ = K·Qᵀ (or dPᵀ = V·dOᵀ) for a block of keys and a tile of queries, C channels; micro-tiles that the mask hides are skipped.
 inline void keysTimesQueries(const Attention& p, const QueryTile& q, const KeyBlock& block, RowBlock keys, const float* queries, int64_t C, float* out) {
   tileProduct<Layout::rows>(block.n, q.lanes, keys.data, keys.ld, queries, kQueries, out, kQueries, Start::zero, nullptr, [&](int i0, int i1, int j0, int j1) {
