@@ -17,7 +17,7 @@ export interface SelfAttentionOptions {
   /** Normalises queries and keys before their product. Henry et al. 2020. */
   qkNorm?: boolean;
   normEps?: number;
-  rotary?: Rotary;
+  rotary?: Pick<Rotary, 'apply'>;
   /** ALiBi, or T5's relative positions: added to the scores. Not owned: one may serve all layers. */
   positionBias?: PositionBias;
   causal?: boolean;

@@ -63,10 +63,10 @@ describe('3.3.1 necessity', () => {
     const draw = (B: number): Int32Array => Int32Array.from({ length: B * T }, () => texts.int(V));
     const reversed = (ids: Int32Array): Int32Array => ids.map((_, i) => ids[i - (i % T) + (T - 1 - (i % T))]);
     const optimizer = new AdamW(stateDict(model), { weightDecay: 0 });
-    for (let step = 0; step < 140; step++) {
+    for (let step = 0; step < 100; step++) {
       using _ = scope('step');
-      const ids = draw(32);
-      optimizer.step(crossEntropy(forward(ids, 32), reversed(ids)).backward(), { lr: 0.01 });
+      const ids = draw(24);
+      optimizer.step(crossEntropy(forward(ids, 24), reversed(ids)).backward(), { lr: 0.01 });
     }
     using _ = scope('test');
     const ids = draw(400);

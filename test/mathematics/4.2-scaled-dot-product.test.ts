@@ -5,7 +5,7 @@ import { crossEntropy, Rng, scope, Tensor } from '../../src/tensor/index.ts';
 import { AdamW } from '../../src/train/index.ts';
 import { differenceError, largest, normal } from './numbers.ts';
 
-test.each([16, 32, 64, 128, 256])('4.2.1a Var(q·k) = d_k within 3 %% over more than 10⁵ draws: d_k = %i', (D) => {
+test.each([16, 32, 64, 128, 256])('4.2.1a Var(q·k) = d_k within 3 % over more than 10⁵ draws: d_k = %i', (D) => {
   using _ = scope('draws');
   const rng = new Rng(42);
   const n = D <= 32 ? 2000 : 1000; // every one of n queries with every one of n keys: the error of the variance is about 2/√(n·D)
@@ -41,7 +41,7 @@ test('4.2.2a the collapse is what kills the gradient: at d_k = 256 the unscaled 
 
 test('4.2.2b at d_k = 256 the scaled layer reaches the target loss in at most half of the steps that the unscaled one needs', () => {
   const [S, D, V, B] = [8, 256, 8, 16];
-  const limit = 60;
+  const limit = 40;
   /** A text has S symbols, each beside a random answer, and asks for the answer of one. Steps until ten losses in a row average below ln V / 2. */
   const steps = (scale: number, lr: number): number => {
     const rng = new Rng(45);
@@ -74,7 +74,7 @@ test('4.2.2b at d_k = 256 the scaled layer reaches the target loss in at most ha
     return limit;
   };
   // The unscaled softmax begins one-hot on a wrong key, where its gradient is nearly zero: no learning rate helps.
-  for (const lr of [1e-4, 1e-3, 1e-2]) {
+  for (const lr of [1e-3, 1e-2]) {
     const [scaled, unscaled] = [steps(1 / Math.sqrt(D), lr), steps(1, lr)];
     expect(scaled, `lr ${lr}`).toBeLessThan(limit / 2);
     expect(scaled, `lr ${lr}`).toBeLessThanOrEqual(unscaled / 2);

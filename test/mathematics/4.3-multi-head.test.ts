@@ -40,7 +40,7 @@ test.each([
   [16, 32],
   [64, 48],
   [128, 24],
-])('4.3c the FLOP counter equals 8·T·d² + 4·T²·d within 1 %%: T = %i, d = %i', (length, d) => {
+])('4.3c the FLOP counter equals 8·T·d² + 4·T²·d within 1 %: T = %i, d = %i', (length, d) => {
   using _ = scope('count');
   const layer = new SelfAttention({ dModel: d, nHead: 4, causal: false, std: 0.1, residualStd: 0.1, rng: new Rng(53) });
   const x = normal(new Rng(54), 1, length, d);
