@@ -109,6 +109,7 @@ const MAGIC: [name: string, bytes: number[]][] = [
 /** What a file that is no text looks like, from its first bytes; undefined when nothing speaks against text. */
 export function looksBinary(head: Uint8Array): string | undefined {
   for (const [name, magic] of MAGIC) if (magic.every((b, i) => head[i] === b)) return name;
+  if (head.length > 262 && Buffer.from(head.subarray(257, 262)).toString('latin1') === 'ustar') return 'a tar archive';
   return undefined;
 }
 

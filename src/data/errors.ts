@@ -14,6 +14,11 @@
  * | E137 | data changed while it was read or in use    | path |
  * | E138 | token shard damaged, or of another tokenizer | path, reason |
  * | E139 | cannot write or read (exit 4 when full)     | path, operation, reason ('full', 'read-only', 'permission', or the system's word) |
+ * | E141 | rows lack the columns that were asked for   | path, line, wanted: string[], columns: string[], setting |
+ * | E142 | a pipeline file that is not one             | path, problem, rules: string[] |
+ * | E143 | two aligned files of different length       | path, other, lines, otherLines |
+ *
+ * A damaged or hostile compressed file keeps a word as its code (BOMB, CORRUPT), with file, detail and hint.
  */
 import { QkvError } from '../errors.ts';
 
@@ -57,10 +62,14 @@ export function notUtf8(
 
 /** E133: an archive, an image, a table format: something that is not text. */
 export const notText = (path: string, looksLike: string) =>
-  new QkvError('E133', `${path} is not a text file: it looks like ${looksLike}. Text (.txt, .md) and JSONL can be read`, {
-    path,
-    looksLike,
-  });
+  new QkvError(
+    'E133',
+    `${path} is not a text file: it looks like ${looksLike}. Text (.txt, .md), JSONL and CSV can be read, plain or .gz`,
+    {
+      path,
+      looksLike,
+    },
+  );
 
 /** E134: nothing to train on was left. */
 export function emptyData(
@@ -73,7 +82,7 @@ export function emptyData(
     .join(', ');
   const detail =
     files === 0
-      ? 'no .txt, .md or .jsonl file in it'
+      ? 'no .txt, .md, .jsonl, .csv or .tsv file in it'
       : refused
         ? `${files} file(s), ${rows} row(s), refused: ${refused}`
         : `${files} file(s), all empty`;
@@ -156,3 +165,43 @@ export function ioFailed(path: string, operation: 'read' | 'write', error: unkno
           : 'The system said so';
   return new QkvError('E139', `cannot ${operation} ${path} (${code}). ${hint}`, { path, operation, reason });
 }
+
+/** E141: what a row needs, and what it has. `setting` names the key that maps columns, where there is one. */
+export function noColumns(path: string, line: number, wanted: readonly string[], columns: readonly string[], setting?: string) {
+  return new QkvError(
+    'E141',
+    `${path} line ${line}: no ${wanted.map((w) => `"${w}"`).join(' or ')}` +
+      (columns.length > 0 ? `; the columns are ${list(columns)}` : '; the row has no columns') +
+      (setting ? `. Name the column: ${setting}` : ''),
+    { path, line, wanted: [...wanted], columns: [...columns], ...(setting ? { setting } : {}) },
+  );
+}
+
+/** E142: what is wrong with a pipeline file, and the rules there are. */
+export const badPipeline = (path: string, problem: string, rules: readonly string[]) =>
+  new QkvError('E142', `${path}: ${problem}. Rules: ${rules.join(', ')}`, { path, problem, rules: [...rules] });
+
+/** E143: line i of one file belongs to line i of the other. */
+export const notAligned = (path: string, lines: number, other: string, otherLines: number) =>
+  new QkvError('E143', `${path} has ${lines} lines, ${other} has ${otherLines}: aligned files have the same number`, {
+    path,
+    other,
+    lines,
+    otherLines,
+  });
+
+const refusedFile = (code: string, file: string, detail: string, hint: string) =>
+  new QkvError(code, `${file}: ${detail}. ${hint}`, { file, detail, hint });
+
+/** BOMB (Z3): a small file that expands without end. */
+export const bomb = (path: string, read: number, ratio: number) =>
+  refusedFile(
+    'BOMB',
+    path,
+    `${read} bytes expand to more than ${ratio} times as many; stopped`,
+    'Text does not compress like that. If it is your own file, unpack it first',
+  );
+
+/** CORRUPT: a gzip stream that is damaged or cut. */
+export const damagedGzip = (path: string, message: string) =>
+  refusedFile('CORRUPT', path, `the gzip data is damaged or cut (${message})`, 'Copy or download it again');

@@ -144,3 +144,17 @@ export async function* lineBatches(
     return line;
   }
 }
+
+/** The first chunk, and all of them again with it. A chunk that is reused by its reader is valid until the next is asked for. */
+export async function peeked(chunks: AsyncIterable<Uint8Array>): Promise<{ first: Uint8Array; all: AsyncGenerator<Uint8Array> }> {
+  const input = chunks[Symbol.asyncIterator]();
+  const first = await input.next();
+  const all = async function* () {
+    try {
+      for (let next = first; !next.done; next = await input.next()) yield next.value;
+    } finally {
+      await input.return?.();
+    }
+  };
+  return { first: first.done ? new Uint8Array() : first.value, all: all() };
+}

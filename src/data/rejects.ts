@@ -3,7 +3,7 @@ import type { Encoding } from './encoding.ts';
 import { notUtf8, tooManyRejected } from './errors.ts';
 
 /** Rows refused because something is wrong with them. They count towards the limit. */
-export const REFUSED = ['bad_utf8', 'too_long', 'bad_json', 'bad_field', 'truncated'] as const;
+export const REFUSED = ['bad_utf8', 'too_long', 'bad_json', 'bad_csv', 'bad_field', 'truncated'] as const;
 /** Rows passed over or mended without fault: they never stop a run. */
 export const NOTED = ['empty', 'bom', 'replaced', 'surrogates', 'special_in_text', 'split', 'cut_end'] as const;
 
@@ -29,7 +29,7 @@ const EARLY_ROWS = 10_000;
 
 /** The counters of one pass over the sources. */
 export class Rejects {
-  /** Rows looked at, good or bad: JSONL lines, lines of text files. */
+  /** Rows looked at, good or bad: JSONL lines, CSV records, lines of text files. */
   rows = 0;
   /** Rows refused. */
   rejected = 0;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Reject, Rejects } from './rejects.ts';
 import { documents, listSources, PIECE_CHARS, type Piece, type ReadOptions } from './sources.ts';
@@ -152,6 +153,7 @@ test('dirty rows: every kind is counted exactly, and all good rows are used', as
     bad_utf8: count('bad_utf8'),
     too_long: 1,
     bad_json: count('bad_json'),
+    bad_csv: 0,
     bad_field: count('bad_field'),
     truncated: 1,
     empty: count('empty'),
@@ -244,11 +246,14 @@ test('bad bytes in text: skip drops the line, replace keeps it, and a file cut i
 });
 
 test('what is not text is said to be what it is', async () => {
-  await expect(read(write('x.txt', Buffer.from([0x1f, 0x8b, 8, 0])))).rejects.toMatchObject({
+  await expect(read(write('x.txt', Buffer.from('PK\x03\x04rest')))).rejects.toMatchObject({
     code: 'E133',
-    values: { looksLike: 'a gzip archive' },
+    values: { looksLike: 'a zip archive (or .docx, .epub, .xlsx)' },
   });
-  await expect(read(write('x.json', '[\n{"text":"a"}\n]'))).rejects.toMatchObject({ code: 'E133' });
+  const tar = Buffer.alloc(1024);
+  tar.write('book.txt');
+  tar.write('ustar', 257);
+  await expect(read(write('x.tar.gz', gzipSync(tar)))).rejects.toMatchObject({ values: { looksLike: 'a tar archive' } });
   await expect(read(join(folder, 'missing.txt'))).rejects.toMatchObject({ code: 'E130' });
   mkdirSync(join(folder, 'nothing'));
   await expect(read(join(folder, 'nothing'))).rejects.toMatchObject({ code: 'E134', values: { files: 0 } });
@@ -259,4 +264,54 @@ test('the hash is of the file as it lies there', async () => {
   const hash = createHash('sha256');
   await read(write('h.txt', bytes), { hash });
   expect(hash.digest('hex')).toBe(createHash('sha256').update(bytes).digest('hex'));
+});
+
+test('gzip is read as what it holds, in several members too; the hash is of the file on disk', async () => {
+  const hash = createHash('sha256');
+  const bytes = Buffer.concat([gzipSync('{"text":"a"}\n{"te'), gzipSync('xt":"b"}\n')]);
+  const path = write('rows.jsonl.gz', bytes);
+  let read = 0;
+  expect(await texts(path, { hash, onBytes: (n) => (read += n) })).toEqual(['a', 'b']);
+  expect(read).toBe(bytes.length);
+  expect(hash.digest('hex')).toBe(createHash('sha256').update(bytes).digest('hex'));
+  const long = Array.from({ length: 200_000 }, (_, i) => `line ${i} ${Math.imul(i, 2654435761) >>> 0}`).join('\n');
+  expect((await texts(write('long.txt.gz', gzipSync(long)))).join('')).toBe(long);
+  const small = 'a'.repeat(1_000_000); // a thousandth of it when compressed, but harmless
+  expect((await texts(write('small.txt.gz', gzipSync(small)))).join('')).toBe(small);
+});
+
+test('gzip that expands without end is stopped (Z3), and one that is damaged or cut is said to be', async () => {
+  const path = write('bomb.txt.gz', gzipSync(Buffer.alloc(24 << 20, `${'a'.repeat(999)}\n`)));
+  await expect(read(path)).rejects.toMatchObject({ code: 'BOMB', values: { file: path } });
+  const good = gzipSync(createHash('sha512').update('x').digest('hex').repeat(50));
+  for (const bad of [good.subarray(0, -9), Buffer.concat([good.subarray(0, 30), Buffer.alloc(60, 7), good.subarray(90)])])
+    await expect(read(write('cut.txt.gz', bad))).rejects.toMatchObject({ code: 'CORRUPT' });
+});
+
+test('a JSON array is rows; what it holds may be spread over lines, and commas, brackets and quotes in strings are text', async () => {
+  const rows = [{ text: 'a, "b" ] } \\' }, { text: '二\n三', more: [{ text: 'x' }] }];
+  for (const json of [JSON.stringify(rows), `\ufeff ${JSON.stringify(rows, null, 2)}\r\n`])
+    expect(await read(write('rows.json', json))).toMatchObject([
+      { text: rows[0].text, line: 1, row: rows[0] },
+      { text: rows[1].text, line: 2, row: rows[1] },
+    ]);
+  const rejects = new Rejects(1);
+  expect(await texts(write('bad.json', '[{"text":"a"},{"text" "b"},3,{"text":"c\nd"},{"text":"e"},{"tex'), { rejects })).toEqual([
+    'a',
+    'e',
+  ]);
+  expect(rejects).toMatchObject({ rows: 6, refused: { bad_json: 3, truncated: 1 } });
+  await expect(read(write('two.json', '[{"text":"a"}] {"text":"b"}'))).rejects.toMatchObject({ code: 'E133' });
+});
+
+test('CSV and TSV: the column named, the row kept; without the column the error lists those that are there', async () => {
+  const csv = write('rows.csv', 'id,text\r\n1,"one, ""two""\r\nthree"\r\n2,四\r\n3,\r\n');
+  const rejects = new Rejects();
+  expect(await read(csv, { rejects })).toMatchObject([
+    { text: 'one, "two"\r\nthree', line: 2, row: { id: '1' } },
+    { text: '四', line: 4, row: { id: '2' } },
+  ]);
+  expect(rejects).toMatchObject({ rows: 3, rejected: 0, noted: { empty: 1 } });
+  expect(await texts(write('rows.tsv', 'label\ttext\n1\t"quoted" is text\n'))).toEqual(['"quoted" is text']);
+  await expect(read(csv, { field: 'body' })).rejects.toMatchObject({ code: 'E131', values: { fields: ['text', 'id'] } });
 });

@@ -1,25 +1,27 @@
 /**
- * Documents from what lies on disk: a text file, a JSONL file, or a folder of both.
+ * Documents from what lies on disk: text, JSONL, a JSON array, CSV or TSV, plain or gzip, or a folder of all of them.
  *
  * Where a document ends
  * - `file` (the default): a text file is one document; a line that is only `<|endoftext|>` starts the next one.
  * - `blank-line`: paragraphs between empty lines are documents.  `line`: every line is one (a list of names).
- * - In JSONL, always: one row, one document.
+ * - In JSONL, JSON arrays, CSV and TSV, always: one row, one document; the field or column `text` unless another is named.
  *
  * Documents longer than 1 Mi characters arrive in pieces, so that memory is bounded whatever the input. A piece ends, where it can, after a
  * line end between two characters that are not white space: there the split patterns of the published tokenizers end a word in any case, and the
  * pieces' ids are the document's.
  */
-import { isUtf8 } from 'node:buffer';
 import type { Hash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
-import { type Encoding, firstInvalidUtf8, guessEncoding, looksBinary, looksLikeUtf16, toUtf8 } from './encoding.ts';
+import { expanded } from './compressed.ts';
+import { type Encoding, firstInvalidUtf8, looksBinary, looksLikeUtf16, toUtf8 } from './encoding.ts';
 import { emptyData, ioFailed, noTextField, notFound, notText, notUtf8 } from './errors.ts';
-import { type FileIdentity, fileChunks, type LineBatch, lineBatches, MAX_LINE_BYTES } from './lines.ts';
+import { type FileIdentity, fileChunks, type LineBatch, lineBatches, MAX_LINE_BYTES, peeked } from './lines.ts';
+import { arrayElements, beginsArray } from './json-array.ts';
 import { Rejects } from './rejects.ts';
+import { allUtf8, cutInCharacter, dropBom, guessFrom, type Row, type RowKind, rowReader } from './rows.ts';
 
-export type SourceKind = 'text' | 'jsonl';
+export type SourceKind = 'text' | RowKind;
 
 /** A file that documents come from. */
 export interface SourceFile extends FileIdentity {
@@ -40,12 +42,14 @@ export interface Piece {
   /** Whether the document begins, and whether it ends, with this piece. A document in one piece has both. */
   first: boolean;
   last: boolean;
+  /** The whole row, with the first piece of a document that came in one. */
+  row?: Readonly<Record<string, unknown>>;
 }
 
 export type DocumentsAre = 'file' | 'blank-line' | 'line';
 
 export interface SourceOptions {
-  /** Name of the text field in JSONL rows. */
+  /** Name of the text field of rows. */
   field?: string;
   /** What a document is in a text file. */
   documents?: DocumentsAre;
@@ -68,14 +72,14 @@ export const TEXT_ENDINGS: Readonly<Record<string, SourceKind>> = {
   '.markdown': 'text',
   '.jsonl': 'jsonl',
   '.ndjson': 'jsonl',
+  '.csv': 'csv',
+  '.tsv': 'tsv',
 };
 
 /** Pieces are cut between this many UTF-16 units and twice as many. */
 export const PIECE_CHARS = 512 * 1024;
 /** Rows that may lack the field before it is said to be absent (E131). */
 const ROWS_BEFORE_NO_FIELD = 100;
-/** Bytes of evidence for guessing an encoding. */
-const GUESS_BYTES = 16 * 1024;
 
 /** The files at `paths` (files or folders, folders recursively), sorted by name within each. E130 when a path is absent, E134 when no file is left. */
 export async function listSources(paths: string | readonly string[]): Promise<SourceFile[]> {
@@ -94,8 +98,9 @@ export async function listSources(paths: string | readonly string[]): Promise<So
   return found;
 }
 
-const kindOf = (path: string): SourceKind | undefined =>
-  extname(path).toLowerCase() === '.json' ? 'jsonl' : TEXT_ENDINGS[extname(path).toLowerCase()];
+/** `.csv` of `rows.csv.gz`. */
+const endingOf = (path: string): string => extname(path.toLowerCase().replace(/\.gz$/, ''));
+const kindOf = (path: string): SourceKind | undefined => (endingOf(path) === '.json' ? 'jsonl' : TEXT_ENDINGS[endingOf(path)]);
 
 async function walk(root: string, inside: string, found: SourceFile[]): Promise<void> {
   const folder = join(root, inside);
@@ -109,7 +114,7 @@ async function walk(root: string, inside: string, found: SourceFile[]): Promise<
     const path = join(root, name);
     if (entry.isDirectory())
       await walk(root, name, found); // a link to a folder is no directory here: no cycles
-    else if (TEXT_ENDINGS[extname(entry.name).toLowerCase()]) {
+    else if (TEXT_ENDINGS[endingOf(entry.name)]) {
       const info = await stat(path).catch(() => undefined); // a dangling link
       if (info?.isFile()) found.push({ path, name, kind: kindOf(path)!, size: info.size, mtimeMs: info.mtimeMs });
     }
@@ -134,32 +139,47 @@ export async function* documents(files: readonly SourceFile[], options: ReadOpti
 
 /** The documents of one file. */
 export async function* documentsOf(file: SourceFile, options: ReadOptions & { rejects: Rejects }): AsyncGenerator<Piece> {
-  const chunks = checkedChunks(file, options);
-  const batches = lineBatches(
-    options.encoding && options.encoding !== 'utf-8' ? converted(chunks, file.path, options.encoding) : chunks,
-    {
-      maxLineBytes: options.maxLineBytes ?? MAX_LINE_BYTES,
-    },
-  );
   const out = new DocumentBuilder(file.path, options.rejects, options.specialTokens ?? []);
-  yield* file.kind === 'jsonl' ? jsonlDocuments(file, batches, out, options) : textDocuments(file, batches, out, options);
+  const batches = linesOf(file, options);
+  yield* file.kind === 'text' ? textDocuments(file, batches, out, options) : rowDocuments(file, batches, out, options);
 }
 
-/** The file's bytes; stops at once where they are no text. */
-async function* checkedChunks(file: SourceFile, { hash, onBytes, encoding }: ReadOptions): AsyncGenerator<Uint8Array> {
-  let at = 0;
-  for await (const chunk of fileChunks(file.path, { expected: file })) {
-    if (at === 0) {
+/** The file's lines: unpacked, checked, converted to UTF-8, an array's elements one a line. */
+function linesOf(file: SourceFile, options: ReadOptions): AsyncGenerator<LineBatch> {
+  let chunks = checkedChunks(file, options);
+  if (options.encoding && options.encoding !== 'utf-8') chunks = converted(chunks, file.path, options.encoding);
+  if (file.kind === 'jsonl') chunks = arrayAsLines(chunks, file.path);
+  return lineBatches(chunks, { maxLineBytes: options.maxLineBytes ?? MAX_LINE_BYTES });
+}
+
+/** What the file holds; stops at once where it is no text. */
+async function* checkedChunks(file: SourceFile, options: ReadOptions): AsyncGenerator<Uint8Array> {
+  let first = true;
+  for await (const chunk of expanded(diskChunks(file, options), file.path)) {
+    if (first) {
       const binary = looksBinary(chunk);
       if (binary) throw notText(file.path, binary);
       const utf16 = looksLikeUtf16(chunk);
-      if (utf16 && !encoding) throw notUtf8(file.path, { line: 1, byte: 1, offset: 0, guess: utf16 });
+      if (utf16 && !options.encoding) throw notUtf8(file.path, { line: 1, byte: 1, offset: 0, guess: utf16 });
+      first = false;
     }
-    at += chunk.length;
+    yield chunk;
+  }
+}
+
+/** The bytes as they lie on disk, hashed and counted. */
+async function* diskChunks(file: SourceFile, { hash, onBytes }: ReadOptions): AsyncGenerator<Uint8Array> {
+  for await (const chunk of fileChunks(file.path, { expected: file })) {
     hash?.update(chunk);
     onBytes?.(chunk.length);
     yield chunk;
   }
+}
+
+/** JSONL as it is; a JSON array one element a line. */
+async function* arrayAsLines(chunks: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<Uint8Array> {
+  const { first, all } = await peeked(chunks);
+  yield* beginsArray(first) ? arrayElements(all, path) : all;
 }
 
 async function* converted(chunks: AsyncIterable<Uint8Array>, path: string, encoding: Encoding): AsyncGenerator<Uint8Array> {
@@ -169,33 +189,6 @@ async function* converted(chunks: AsyncIterable<Uint8Array>, path: string, encod
     if (error instanceof TypeError) throw notUtf8(path, { line: 0, byte: 0, offset: 0, guess: 'unknown' });
     throw error;
   }
-}
-
-/** Skips a byte order mark at the start of a file. */
-function dropBom(batch: LineBatch, rejects: Rejects): void {
-  const line = batch.lines[0];
-  if (line.offset !== 0 || line.end - line.start < 3) return;
-  if (batch.buffer[line.start] !== 0xef || batch.buffer[line.start + 1] !== 0xbb || batch.buffer[line.start + 2] !== 0xbf) return;
-  line.start += 3;
-  rejects.note('bom');
-}
-
-/** The end of the last line that was kept. */
-const keptEnd = ({ lines }: LineBatch): number => lines.findLast((line) => line.tooLong === 0)?.end ?? 0;
-
-/** Whether every byte of the kept lines is UTF-8: one fast check for all of them; the slow one finds the place when it fails. */
-const allUtf8 = (batch: LineBatch): boolean =>
-  isUtf8(batch.buffer.subarray(batch.lines.find((line) => line.tooLong === 0)?.start ?? 0, keptEnd(batch)));
-
-/** What encoding the bytes from `at` on look like. */
-const guessFrom = (batch: LineBatch, at: number) =>
-  guessEncoding(batch.buffer.subarray(at, Math.min(keptEnd(batch), at + GUESS_BYTES)));
-
-/** A file cut in the middle of a character: its last line has no end, and its last bytes are the beginning of one. */
-function cutInCharacter(bytes: Uint8Array, bad: number, eol: number): boolean {
-  const lead = bytes[bad];
-  const width = lead >= 0xf0 && lead <= 0xf4 ? 4 : lead >= 0xe0 && lead <= 0xef ? 3 : lead >= 0xc2 && lead <= 0xdf ? 2 : 0;
-  return eol === 0 && bytes.length - bad < width && bytes.subarray(bad + 1).every((byte) => (byte & 0xc0) === 0x80);
 }
 
 async function* textDocuments(
@@ -281,89 +274,69 @@ function isBlank(buffer: Buffer, start: number, end: number): boolean {
   return buffer.toString('utf8', start, end).trim() === '';
 }
 
-async function* jsonlDocuments(
+/** Rows whose field is the document. Batch by batch: a row costs no turn of the event loop. */
+async function* rowDocuments(
   file: SourceFile,
   batches: AsyncIterable<LineBatch>,
   out: DocumentBuilder,
   { rejects, field = 'text', encodingErrors = 'skip' }: ReadOptions & { rejects: Rejects },
 ): AsyncGenerator<Piece> {
+  const reader = rowReader({ path: file.path, kind: file.kind as RowKind, rejects, encodingErrors });
   let withField = 0;
   let without = 0;
   let firstWithout = 0; // line number
   const fields = new Map<string, number>(); // name → characters of text under it
 
-  for await (const batch of batches) {
-    const { buffer, lines } = batch;
-    dropBom(batch, rejects);
-    const clean = allUtf8(batch);
-    for (const line of lines) {
-      const at = { source: file.path, line: line.number };
-      rejects.rows++;
-      if (line.tooLong > 0) {
-        rejects.refuse({ ...at, kind: 'too_long', reason: `${line.tooLong} bytes in one line` });
-        continue;
-      }
-      if (!clean) {
-        const bytes = buffer.subarray(line.start, line.end);
-        const bad = firstInvalidUtf8(bytes);
-        if (bad >= 0) {
-          if (cutInCharacter(bytes, bad, line.eol)) {
-            rejects.refuse({ ...at, kind: 'truncated', reason: 'the file ends inside a character; it may be cut' });
-            continue;
-          }
-          const where = { path: file.path, line: line.number, byte: bad + 1, offset: line.offset + bad };
-          const guess = () => guessFrom(batch, line.start + bad);
-          if (encodingErrors === 'stop') throw notUtf8(file.path, { ...where, guess: guess() });
-          if (encodingErrors === 'skip') {
-            rejects.refuseBytes(where, guess);
-            continue;
-          }
-          rejects.note('replaced');
-        }
-      }
-      const row = buffer.toString('utf8', line.start, line.end);
-      if (line.number === 1 && row.trimStart().startsWith('['))
-        throw notText(file.path, 'a JSON array; JSONL has one object a line');
-      if (row.trim() === '') {
-        rejects.empty(file.path, line.number, 'empty line');
-        continue;
-      }
-      const parsed = parseRow(row);
-      if ('problem' in parsed) {
-        if (line.eol === 0)
-          rejects.refuse({ ...at, kind: 'truncated', reason: 'the last line is cut: no line end, and not valid JSON' });
-        else rejects.refuse({ ...at, kind: 'bad_json', reason: parsed.problem });
-        continue;
-      }
-      const { value } = parsed;
-      if (!Object.hasOwn(value, field)) {
-        if (without++ === 0) firstWithout = line.number;
-        for (const [name, v] of Object.entries(value))
-          fields.set(name, (fields.get(name) ?? 0) + (typeof v === 'string' ? v.length : 0));
-        if (withField === 0 && without >= ROWS_BEFORE_NO_FIELD)
-          throw noTextField(file.path, firstWithout, field, longestFirst(fields));
-        rejects.refuse({ ...at, kind: 'bad_field', reason: `no field "${field}"` });
-        continue;
-      }
-      withField++;
-      const text = value[field];
-      if (text === null) rejects.empty(file.path, line.number, `"${field}" is null`);
-      else if (typeof text !== 'string')
-        rejects.refuse({
-          ...at,
-          kind: 'bad_field',
-          reason: `"${field}" is ${Array.isArray(text) ? 'a list' : typeof text === 'object' ? 'an object' : `a ${typeof text}`}, not text`,
-        });
-      else if (text.trim() === '') rejects.empty(file.path, line.number, `"${field}" has no text`);
-      else {
-        out.begin(line.number);
-        out.add(row.includes('\\u') ? wellFormed(text, rejects) : text);
-        out.end(false);
-      }
+  const take = ({ line, values, escaped }: Row) => {
+    const at = { source: file.path, line };
+    if (!Object.hasOwn(values, field)) {
+      if (without++ === 0) firstWithout = line;
+      for (const [name, v] of Object.entries(values))
+        fields.set(name, (fields.get(name) ?? 0) + (typeof v === 'string' ? v.length : 0));
+      if (withField === 0 && (without >= ROWS_BEFORE_NO_FIELD || file.kind !== 'jsonl'))
+        throw noTextField(file.path, firstWithout, field, longestFirst(fields));
+      rejects.refuse({ ...at, kind: 'bad_field', reason: `no field "${field}"` });
+      return;
     }
+    withField++;
+    const text = values[field];
+    if (text === null) rejects.empty(file.path, line, `"${field}" is null`);
+    else if (typeof text !== 'string')
+      rejects.refuse({
+        ...at,
+        kind: 'bad_field',
+        reason: `"${field}" is ${Array.isArray(text) ? 'a list' : typeof text === 'object' ? 'an object' : `a ${typeof text}`}, not text`,
+      });
+    else if (text.trim() === '') rejects.empty(file.path, line, `"${field}" has no text`);
+    else {
+      out.begin(line, values);
+      out.add(escaped ? wellFormed(text, rejects) : text);
+      out.end(false);
+    }
+  };
+  for await (const batch of batches) {
+    for (const row of reader.rows(batch)) take(row);
     yield* out.take();
   }
+  for (const row of reader.end()) take(row);
+  yield* out.take();
   if (withField === 0 && without > 0) throw noTextField(file.path, firstWithout, field, longestFirst(fields));
+}
+
+/** All rows of a file of rows, checked as JSON or CSV and no further: what the typed readers (pairs, dialogues) stand on. */
+export async function* rowsOf(
+  file: SourceFile,
+  options: ReadOptions & { rejects: Rejects },
+): AsyncGenerator<{ line: number; values: Readonly<Record<string, unknown>> }> {
+  if (file.kind === 'text') throw notText(file.path, 'plain text; rows come in .jsonl, .json, .csv or .tsv');
+  const reader = rowReader({
+    path: file.path,
+    kind: file.kind,
+    rejects: options.rejects,
+    encodingErrors: options.encodingErrors ?? 'skip',
+  });
+  for await (const batch of linesOf(file, options)) yield* reader.rows(batch);
+  yield* reader.end();
 }
 
 const longestFirst = (fields: Map<string, number>): string[] => [...fields].sort((a, b) => b[1] - a[1]).map(([name]) => name);
@@ -375,57 +348,6 @@ function wellFormed(text: string, rejects: Rejects): string {
   return text.replace(/\p{Surrogate}/gu, '\ufffd');
 }
 
-/** One JSON object. Keys given twice are refused: two readers would see two different rows. */
-function parseRow(row: string): { value: Record<string, unknown> } | { problem: string } {
-  let value: unknown;
-  try {
-    value = JSON.parse(row);
-  } catch (error) {
-    return { problem: `not JSON: ${(error as Error).message.slice(0, 120)}` };
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return {
-      problem: `a row is an object, this is ${value === null ? 'null' : Array.isArray(value) ? 'a list' : `a ${typeof value}`}`,
-    };
-  }
-  if (membersWritten(row) !== membersKept(value)) return { problem: 'a key appears twice' };
-  return { value: value as Record<string, unknown> };
-}
-
-/** Members in valid JSON text: colons outside strings. */
-function membersWritten(row: string): number {
-  let members = 0;
-  for (let i = 0; i < row.length; i++) {
-    const c = row.charCodeAt(i);
-    if (c === 0x3a) members++;
-    else if (c === 0x22) {
-      do {
-        i = row.indexOf('"', i + 1);
-      } while (isEscaped(row, i));
-    }
-  }
-  return members;
-}
-
-/** Whether an odd number of backslashes stands before `i`. */
-function isEscaped(row: string, i: number): boolean {
-  let k = i - 1;
-  while (row.charCodeAt(k) === 0x5c) k--;
-  return (i - k) % 2 === 0;
-}
-
-/** Members of a parsed value. Its own stack: a row may be nested deeper than the call stack. */
-function membersKept(value: object): number {
-  let members = 0;
-  const stack: object[] = [value];
-  for (let top = stack.pop(); top; top = stack.pop()) {
-    const inside = Object.values(top);
-    if (!Array.isArray(top)) members += inside.length;
-    for (const v of inside) if (typeof v === 'object' && v !== null) stack.push(v);
-  }
-  return members;
-}
-
 /** Collects the text of one document after the other and cuts long ones into pieces. Where it cuts depends on nothing but the document's text. */
 class DocumentBuilder {
   #ready: Piece[] = [];
@@ -435,6 +357,7 @@ class DocumentBuilder {
   #open = false;
   #first = true;
   #special = false;
+  #row: Piece['row'];
 
   constructor(
     readonly source: string,
@@ -443,10 +366,11 @@ class DocumentBuilder {
   ) {}
 
   /** A document begins at this line, unless one is already open. */
-  begin(line: number): void {
+  begin(line: number, row?: Piece['row']): void {
     if (this.#open) return;
     this.#open = true;
     this.#line = line;
+    this.#row = row;
   }
 
   add(text: string): void {
@@ -493,7 +417,14 @@ class DocumentBuilder {
 
   #emit(text: string, last: boolean): void {
     this.#special ||= this.specialTokens.some((token) => text.includes(token));
-    this.#ready.push({ text, source: this.source, line: this.#line, first: this.#first, last });
+    this.#ready.push({
+      text,
+      source: this.source,
+      line: this.#line,
+      first: this.#first,
+      last,
+      ...(this.#first && this.#row ? { row: this.#row } : {}),
+    });
     this.#first = false;
   }
 }
