@@ -14,9 +14,13 @@ export interface SelfAttentionOptions {
   nKvHead?: number;
   headDim?: number;
   bias?: boolean;
+  /** Of the output projection; `bias` when left out. Qwen 2 has biases on queries, keys and values alone. */
+  outBias?: boolean;
   /** Normalises queries and keys before their product. Henry et al. 2020. */
   qkNorm?: boolean;
   normEps?: number;
+  /** 1 in Gemma, whose norms multiply by 1 + w. */
+  normOffset?: number;
   rotary?: Pick<Rotary, 'apply'>;
   /** ALiBi, or T5's relative positions: added to the scores. Not owned: one may serve all layers. */
   positionBias?: PositionBias;
@@ -58,10 +62,10 @@ export class SelfAttention {
     this.qProj = new Linear(dModel, nHead * headDim, { bias, std, rng });
     this.kProj = new Linear(dModel, nKvHead * headDim, { bias, std, rng });
     this.vProj = new Linear(dModel, nKvHead * headDim, { bias, std, rng });
-    this.outProj = new Linear(nHead * headDim, dModel, { bias, std: residualStd, rng });
+    this.outProj = new Linear(nHead * headDim, dModel, { bias: o.outBias ?? bias, std: residualStd, rng });
     if (o.qkNorm) {
-      this.qNorm = new RMSNorm(headDim, o.normEps);
-      this.kNorm = new RMSNorm(headDim, o.normEps);
+      this.qNorm = new RMSNorm(headDim, o.normEps, o.normOffset);
+      this.kNorm = new RMSNorm(headDim, o.normEps, o.normOffset);
     }
     if (o.sinks) this.sinks = Tensor.zeros([nHead]).asParameter();
     if (o.gated) this.gateProj = new Linear(dModel, nHead * headDim, { bias: false, std, rng });
