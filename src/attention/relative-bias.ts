@@ -18,20 +18,32 @@ export function alibiSlopes(H: number): number[] {
   return [...slopes(power), ...slopes(2 * power).filter((_, i) => i % 2 === 0)].slice(0, H);
 }
 
-/** Attention with linear biases: −mₕ · |place − key|. Nothing is learned, and texts longer than those of the training keep their meaning. */
-export class Alibi implements PositionBias {
+/**
+ * Attention with linear biases: −mₕ · |place − key|. Nothing is learned, and texts longer than those of the training keep their meaning.
+ * The last bias made is kept, since every layer and every step of a training ask for the same one.
+ */
+export class Alibi implements PositionBias, Disposable {
   readonly #slopes: number[];
+  #held: Tensor | undefined;
 
   constructor(H: number) {
     this.#slopes = alibiSlopes(H);
   }
   bias(T: number, S: number): Tensor {
-    const H = this.#slopes.length;
-    const values = new Float32Array(H * T * S);
-    let at = 0;
-    for (const slope of this.#slopes)
-      for (let t = 0; t < T; t++) for (let s = 0; s < S; s++) values[at++] = -slope * Math.abs(t + S - T - s);
-    return Tensor.from(values, [1, H, T, S]);
+    if (this.#held?.shape[2] !== T || this.#held.shape[3] !== S) {
+      this[Symbol.dispose]();
+      const H = this.#slopes.length;
+      const values = new Float32Array(H * T * S);
+      let at = 0;
+      for (const slope of this.#slopes)
+        for (let t = 0; t < T; t++) for (let s = 0; s < S; s++) values[at++] = -slope * Math.abs(t + S - T - s);
+      this.#held = Tensor.from(values, [1, H, T, S]).asParameter().freeze();
+    }
+    return this.#held!;
+  }
+  [Symbol.dispose](): void {
+    this.#held?.free('its ALiBi was disposed of, or asked for another length');
+    this.#held = undefined;
   }
 }
 
@@ -69,8 +81,16 @@ export class RelativeBias implements PositionBias {
     this.#o = o;
   }
   bias(T: number, S: number): Tensor {
-    const buckets = new Int32Array(T * S);
-    for (let t = 0; t < T; t++) for (let s = 0; s < S; s++) buckets[t * S + s] = relativeBucket(s - (t + S - T), this.#o);
+    const { buckets } = this.#bucketsOf(T, S);
     return this.weight.rows(buckets, [1, T, S]).permute([0, 3, 1, 2]); // (1, H, T, S)
+  }
+  #held: { T: number; S: number; buckets: Int32Array } | undefined;
+  #bucketsOf(T: number, S: number) {
+    if (this.#held?.T !== T || this.#held.S !== S) {
+      const buckets = new Int32Array(T * S);
+      for (let t = 0; t < T; t++) for (let s = 0; s < S; s++) buckets[t * S + s] = relativeBucket(s - (t + S - T), this.#o);
+      this.#held = { T, S, buckets };
+    }
+    return this.#held;
   }
 }
