@@ -1,7 +1,9 @@
 // Published names and layouts ↔ ours. Foreign names live here and nowhere else.
 
+import type { DecoderSwitches } from '../models/index.ts';
 import type { Tensor } from '../tensor/index.ts';
-import { CheckpointError } from './checkpoint-error.ts';
+import { publishedSwitches, switchesOf } from './hugging-face-decoders.ts';
+import { PublishedConfig } from './published-config.ts';
 
 /** How one of our tensors is stored in a Hugging Face file. */
 export interface Stored {
@@ -40,7 +42,25 @@ const llamaNames: [ours: RegExp, theirs: string, transposed?: boolean][] = [
   [/^norm\.weight$/, 'model.norm.weight'],
   [/^lmHead\.weight$/, 'lm_head.weight'],
 ];
-const names = { gpt2: gpt2Names, llama: llamaNames };
+const neoxNames: [ours: RegExp, theirs: string, transposed?: boolean][] = [
+  [/^tokenEmbedding\.weight$/, 'gpt_neox.embed_in.weight'],
+  [/^blocks\.(\d+)\.attnNorm\.(\w+)$/, 'gpt_neox.layers.$1.input_layernorm.$2'],
+  [/^blocks\.(\d+)\.attn\.qkvProj\.(\w+)$/, 'gpt_neox.layers.$1.attention.query_key_value.$2'],
+  [/^blocks\.(\d+)\.attn\.outProj\.(\w+)$/, 'gpt_neox.layers.$1.attention.dense.$2'],
+  [/^blocks\.(\d+)\.mlpNorm\.(\w+)$/, 'gpt_neox.layers.$1.post_attention_layernorm.$2'],
+  [/^blocks\.(\d+)\.mlp\.upProj\.(\w+)$/, 'gpt_neox.layers.$1.mlp.dense_h_to_4h.$2'],
+  [/^blocks\.(\d+)\.mlp\.downProj\.(\w+)$/, 'gpt_neox.layers.$1.mlp.dense_4h_to_h.$2'],
+  [/^norm\.(\w+)$/, 'gpt_neox.final_layer_norm.$1'],
+  [/^lmHead\.weight$/, 'embed_out.weight'],
+];
+/** As Llama's, but for the norms: Gemma has four a block, and gives Llama's name to another one. */
+const gemmaNames: [ours: RegExp, theirs: string, transposed?: boolean][] = [
+  [/^blocks\.(\d+)\.attnOutNorm\.weight$/, 'model.layers.$1.post_attention_layernorm.weight'],
+  [/^blocks\.(\d+)\.mlpNorm\.weight$/, 'model.layers.$1.pre_feedforward_layernorm.weight'],
+  [/^blocks\.(\d+)\.mlpOutNorm\.weight$/, 'model.layers.$1.post_feedforward_layernorm.weight'],
+  ...llamaNames,
+];
+const names = { gpt2: gpt2Names, llama: llamaNames, neox: neoxNames, gemma: gemmaNames };
 export type Family = keyof typeof names;
 
 /** The published name and layout of our tensor `ours`. */
@@ -64,7 +84,7 @@ export function storedBytes(t: Tensor, transposed = false): Uint8Array {
 const bytesOf = (x: Float32Array): Uint8Array => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
 
 /** What the settings of a decoder are called in config.json. */
-export interface PublishedShape {
+export interface PublishedShape extends DecoderSwitches {
   vocabSize: number;
   contextLength: number;
   nLayer: number;
@@ -106,86 +126,34 @@ export function publishedConfig(family: Family, c: PublishedShape, endOfText?: n
       resid_pdrop: c.dropout,
     };
   }
-  return {
-    architectures: [c.qkNorm ? 'Qwen3ForCausalLM' : 'LlamaForCausalLM'],
-    model_type: c.qkNorm ? 'qwen3' : 'llama',
-    ...common,
-    max_position_embeddings: c.contextLength,
-    hidden_size: c.dModel,
-    intermediate_size: c.dFF,
-    num_hidden_layers: c.nLayer,
-    num_attention_heads: c.nHead,
-    num_key_value_heads: c.nKvHead,
-    head_dim: c.dModel / c.nHead,
-    hidden_act: 'silu',
-    rms_norm_eps: c.normEps,
-    rope_theta: c.ropeBase,
-    attention_bias: false,
-    mlp_bias: false,
-    attention_dropout: c.dropout,
-  };
+  return { ...common, ...publishedSwitches(family, c) };
 }
 
 /** A published config.json as our settings. @throws CheckpointError CONFIG with what this reader does not know */
 export function settingsOfPublished(config: Record<string, unknown>, file: string): PublishedShape & { model: Family } {
-  const fail = (detail: string): never => {
-    throw new CheckpointError('CONFIG', file, detail, 'Only gpt2, llama and qwen3 decoders are read');
+  const c = new PublishedConfig(config, file);
+  return c.modelType === 'gpt2' ? gpt2Settings(c) : switchesOf(c);
+}
+
+function gpt2Settings(c: PublishedConfig): PublishedShape & { model: Family } {
+  c.choice('activation_function', { gelu_new: true }, 'gelu_new');
+  const [dModel, nHead] = [c.whole('n_embd'), c.whole('n_head')];
+  const dFF = c.whole('n_inner', 4 * dModel);
+  if (dFF !== 4 * dModel) c.fail(`n_inner ${dFF} is not 4·n_embd`);
+  if (dModel % nHead !== 0) c.fail(`n_head ${nHead} does not divide n_embd ${dModel}`);
+  return {
+    model: 'gpt2',
+    vocabSize: c.whole('vocab_size'),
+    contextLength: c.whole(c.has('n_positions') ? 'n_positions' : 'n_ctx'),
+    nLayer: c.whole('n_layer'),
+    nHead,
+    nKvHead: nHead,
+    dModel,
+    dFF,
+    ropeBase: 10_000,
+    normEps: c.number('layer_norm_epsilon', 1e-5),
+    tied: true,
+    qkNorm: false,
+    dropout: 0,
   };
-  const whole = (...keys: string[]): number => {
-    const key = keys.find((k) => config[k] !== undefined && config[k] !== null);
-    const value = key && config[key];
-    if (!(typeof value === 'number' && Number.isSafeInteger(value) && value > 0 && value < 1e9))
-      fail(`${keys[0]} is ${JSON.stringify(value)}; expected a whole number above 0`);
-    return value as number;
-  };
-  const number = (key: string, fallback: number): number =>
-    typeof config[key] === 'number' && Number.isFinite(config[key]) ? (config[key] as number) : fallback;
-  const type = config['model_type'];
-  if (type === 'gpt2') {
-    if (config['activation_function'] !== undefined && config['activation_function'] !== 'gelu_new')
-      fail(`activation_function ${JSON.stringify(config['activation_function'])} is not gelu_new`);
-    const [dModel, nHead] = [whole('n_embd'), whole('n_head')];
-    const dFF = config['n_inner'] == null ? 4 * dModel : whole('n_inner');
-    if (dFF !== 4 * dModel) fail(`n_inner ${dFF} is not 4·n_embd`);
-    if (dModel % nHead !== 0) fail(`n_head ${nHead} does not divide n_embd ${dModel}`);
-    return {
-      model: 'gpt2',
-      vocabSize: whole('vocab_size'),
-      contextLength: whole('n_positions', 'n_ctx'),
-      nLayer: whole('n_layer'),
-      nHead,
-      nKvHead: nHead,
-      dModel,
-      dFF,
-      ropeBase: 10_000,
-      normEps: number('layer_norm_epsilon', 1e-5),
-      tied: true,
-      qkNorm: false,
-      dropout: 0,
-    };
-  }
-  if (type === 'llama' || type === 'qwen3') {
-    if (config['rope_scaling'] != null) fail('rope_scaling is not read yet');
-    if (config['attention_bias'] === true || config['mlp_bias'] === true) fail('biases are not part of this model');
-    const [dModel, nHead] = [whole('hidden_size'), whole('num_attention_heads')];
-    const headDim = config['head_dim'] == null ? dModel / nHead : whole('head_dim');
-    if (headDim !== dModel / nHead) fail(`head_dim ${headDim} is not hidden_size / num_attention_heads = ${dModel / nHead}`);
-    const theta = (config['rope_parameters'] as { rope_theta?: number } | undefined)?.rope_theta;
-    return {
-      model: 'llama',
-      vocabSize: whole('vocab_size'),
-      contextLength: whole('max_position_embeddings'),
-      nLayer: whole('num_hidden_layers'),
-      nHead,
-      nKvHead: config['num_key_value_heads'] == null ? nHead : whole('num_key_value_heads'),
-      dModel,
-      dFF: whole('intermediate_size'),
-      ropeBase: theta ?? number('rope_theta', 10_000),
-      normEps: number('rms_norm_eps', 1e-6),
-      tied: config['tie_word_embeddings'] === true,
-      qkNorm: type === 'qwen3',
-      dropout: 0,
-    };
-  }
-  return fail(`model_type ${JSON.stringify(type)}`);
 }

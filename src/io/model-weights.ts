@@ -4,7 +4,8 @@ import { buildDecoder, type Decoder } from '../models/index.ts';
 import { dispose, stateDict } from '../nn/index.ts';
 import { type DType, Tensor } from '../tensor/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
-import { type Family, type PublishedShape, settingsOfPublished, storedAs } from './hugging-face.ts';
+import { type Family, type PublishedShape, settingsOfPublished, type Stored, storedAs } from './hugging-face.ts';
+import { phi3StoredAs } from './hugging-face-decoders.ts';
 import { openSafetensors, type SafetensorsReader } from './safetensors.ts';
 import { openShardedSafetensors } from './safetensors-index.ts';
 import { nearestName } from './nearest-name.ts';
@@ -140,26 +141,40 @@ export function readPublishedConfig(folder: string): { file: string; config: Rec
   return { file, config: toPlain(parseStrictJson(readFileSync(file), { file })) as Record<string, unknown> };
 }
 
+export interface LoadedDecoder {
+  model: Decoder;
+  settings: PublishedShape & { model: Family };
+  /** The model_type of config.json: mistral, qwen2 … */
+  modelType: string;
+  /** Where the file keeps one of our tensors. */
+  stored: (ours: string) => Stored;
+}
+
 /**
  * A decoder from a folder in Hugging Face's layout, as `save_pretrained` writes it: config.json and the weights (safetensors or PyTorch, whole
  * or in shards). Tied heads and the mask buffers of older GPT-2 files may be there and are passed over.
  * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader
  */
-export function loadPretrained(folder: string): { model: Decoder; settings: PublishedShape & { model: Family } } {
+export function loadPretrained(folder: string, { dropout = 0 }: { dropout?: number } = {}): LoadedDecoder {
   const { file, config } = readPublishedConfig(folder);
-  const settings = settingsOfPublished(config, file);
+  const settings = { ...settingsOfPublished(config, file), dropout };
   const model = buildDecoder({ ...settings, seed: 0 }, settings.vocabSize);
+  const modelType = String(config['model_type']);
+  const plain = (ours: string): Stored => storedAs(settings.model, ours);
+  const stored = modelType === 'phi3' ? (ours: string) => phi3StoredAs(settings, ours, plain) : plain;
   try {
-    const wanted = [...stateDict(model)].map(([name, t]) => ({ t, ...storedAs(settings.model, name) }));
-    fillPublished(folder, wanted, settings.model === 'gpt2' ? 'transformer.' : 'model.', publishedExtras(settings));
-    return { model, settings };
+    const wanted = [...stateDict(model)].map(([name, t]) => ({ t, ...stored(name) }));
+    fillPublished(folder, wanted, prefixes[settings.model], publishedExtras(settings));
+    return { model, settings, modelType, stored };
   } catch (error) {
     dispose(model);
     throw error;
   }
 }
+const prefixes: Record<Family, string> = { gpt2: 'transformer.', llama: 'model.', gemma: 'model.', neox: 'gpt_neox.' };
+const buffers = 'attn\\.(masked_)?bias$|attention\\.(masked_)?bias$|rotary_emb\\.inv_freq$';
 const publishedExtras = ({ tied }: PublishedShape): RegExp =>
-  tied ? /^lm_head\.weight$|attn\.(masked_)?bias$|rotary_emb\.inv_freq$/ : /rotary_emb\.inv_freq$/;
+  new RegExp(tied ? `^(lm_head|embed_out)\\.weight$|${buffers}` : buffers);
 
 /**
  * Fills `wanted` from the weights of a published folder. A model saved without its head names its tensors without the family's `prefix`.

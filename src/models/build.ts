@@ -1,11 +1,13 @@
 import { Rng } from '../tensor/index.ts';
 import type { Decoder } from './decoder.ts';
+import { Gemma, type GemmaConfig } from './gemma.ts';
 import { GPT2 } from './gpt2.ts';
-import { Llama } from './llama.ts';
+import { Llama, type LlamaConfig } from './llama.ts';
+import { NeoX, type NeoXConfig } from './neox.ts';
 
 /** The settings that decide a decoder's shape; the names are those of the command line. */
-export interface DecoderSettings {
-  model: 'gpt2' | 'llama';
+export interface DecoderSettings extends DecoderSwitches {
+  model: 'gpt2' | 'llama' | 'neox' | 'gemma';
   nLayer: number;
   nHead: number;
   nKvHead: number;
@@ -20,8 +22,27 @@ export interface DecoderSettings {
   seed: number;
 }
 
+/** What only some of the published configurations set; each family's own file says what it means. */
+export type DecoderSwitches = Partial<
+  Pick<LlamaConfig, 'headDim' | 'rotaryDim' | 'ropeScaling' | 'noRopeEvery' | 'window' | 'qkvBias'> &
+    Pick<NeoXConfig, 'parallel'> &
+    Pick<GemmaConfig, 'queryScale' | 'globalEvery' | 'localRopeBase' | 'attnSoftcap' | 'logitSoftcap'>
+>;
+
 /** A new decoder with random weights: the same seed gives the same weights. */
-export function buildDecoder({ model, seed, ...settings }: DecoderSettings, vocabSize: number): Decoder & (GPT2 | Llama) {
+export function buildDecoder(
+  { model, seed, ...settings }: DecoderSettings,
+  vocabSize: number,
+): Decoder & (GPT2 | Llama | NeoX | Gemma) {
   const rng = new Rng(seed);
-  return model === 'gpt2' ? new GPT2({ ...settings, vocabSize }, rng) : new Llama({ ...settings, vocabSize }, rng);
+  switch (model) {
+    case 'gpt2':
+      return new GPT2({ ...settings, vocabSize }, rng);
+    case 'llama':
+      return new Llama({ ...settings, vocabSize }, rng);
+    case 'neox':
+      return new NeoX({ ...settings, vocabSize }, rng);
+    case 'gemma':
+      return new Gemma({ ...settings, window: settings.window ?? settings.contextLength, vocabSize }, rng);
+  }
 }

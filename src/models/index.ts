@@ -9,10 +9,12 @@ export {
   TokenClassifier,
   unitLength,
 } from './bert-heads.ts';
-export { buildDecoder, type DecoderSettings } from './build.ts';
+export { buildDecoder, type DecoderSettings, type DecoderSwitches } from './build.ts';
 export type { Decoder, DecoderConfig, TokenBatch } from './decoder.ts';
 export { type DecodeContext, type EncoderDecoder, type PairBatch, pairLogits, SourceWriter } from './encoder-decoder.ts';
 export { GPT2, type GPT2Config } from './gpt2.ts';
 export { Llama, type LlamaConfig } from './llama.ts';
 export { T5, type T5Config } from './t5.ts';
 export { Transformer, type TransformerConfig } from './transformer.ts';
+export { Gemma, type GemmaConfig } from './gemma.ts';
+export { NeoX, type NeoXConfig } from './neox.ts';

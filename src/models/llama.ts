@@ -1,6 +1,14 @@
 // B batch · T tokens · C = dModel channels · H heads · G key-value heads · D head channels · F MLP width · V vocabulary
 
-import { type Context, inLayer, KVCache, type LayerContext, Rotary, SelfAttention } from '../attention/index.ts';
+import {
+  type Context,
+  inLayer,
+  KVCache,
+  type LayerContext,
+  type RopeScaling,
+  Rotary,
+  SelfAttention,
+} from '../attention/index.ts';
 import { dropout, Embedding, Linear, RMSNorm, SwiGLU } from '../nn/index.ts';
 import { check, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
 import type { Decoder, DecoderConfig, TokenBatch } from './decoder.ts';
@@ -10,7 +18,19 @@ export interface LlamaConfig extends DecoderConfig {
   nKvHead?: number;
   /** MLP width; 8/3·dModel rounded up to a multiple of 32 when left out, so that three matrices cost what GPT's two do. Shazeer 2020. */
   dFF?: number;
+  /** Channels a head; dModel/nHead when left out. */
+  headDim?: number;
   ropeBase?: number;
+  /** Stretches the angles for texts longer than those of the training (Llama 3.1: llama3). */
+  ropeScaling?: RopeScaling;
+  /** Channels of a head that turn; all of them when left out (Phi-4 mini: three quarters). */
+  rotaryDim?: number;
+  /** Every n-th layer has no positions at all (SmolLM 3: 4). Kazemnejad et al. 2023. */
+  noRopeEvery?: number;
+  /** Places to the left that a token sees (Mistral 7B v0.1: 4095). */
+  window?: number;
+  /** Biases on queries, keys and values (Qwen 2). */
+  qkvBias?: boolean;
   normEps?: number;
   /** RMS norm of queries and keys (Qwen 3). */
   qkNorm?: boolean;
@@ -26,6 +46,9 @@ const residualStd = (nLayer: number): number => STD / Math.sqrt(2 * nLayer);
 
 export const llamaDefaults = (c: LlamaConfig) => ({
   nKvHead: c.nHead,
+  headDim: c.dModel / c.nHead,
+  rotaryDim: c.headDim ?? c.dModel / c.nHead,
+  qkvBias: false,
   dFF: Math.ceil((8 * c.dModel) / 3 / 32) * 32,
   ropeBase: 10_000,
   normEps: 1e-6,
@@ -34,6 +57,7 @@ export const llamaDefaults = (c: LlamaConfig) => ({
   dropout: 0,
   ...c,
 });
+type Config = ReturnType<typeof llamaDefaults>;
 
 /** Pre-norm block: grouped-query attention with rotary positions, then a gated MLP. */
 class Block {
@@ -43,12 +67,13 @@ class Block {
   readonly mlp: SwiGLU;
   readonly #dropout: number;
 
-  constructor(config: Required<LlamaConfig>, rotary: Rotary, rng: Rng) {
-    const { dModel, nHead, nKvHead, nLayer, dFF, normEps, qkNorm, dropout: p } = config;
+  constructor(config: Config, rotary: Rotary | undefined, rng: Rng) {
+    const { dModel, nHead, nKvHead, headDim, nLayer, dFF, normEps, qkNorm, qkvBias, window, dropout: p } = config;
     const std = { std: STD, residualStd: residualStd(nLayer), rng };
     this.#dropout = p;
     this.attnNorm = new RMSNorm(dModel, normEps);
-    this.attn = new SelfAttention({ dModel, nHead, nKvHead, qkNorm, rotary, dropout: p, ...std });
+    const heads = { dModel, nHead, nKvHead, headDim, bias: qkvBias, outBias: false, qkNorm, normEps };
+    this.attn = new SelfAttention({ ...heads, rotary, window, dropout: p, ...std });
     this.mlpNorm = new RMSNorm(dModel, normEps);
     this.mlp = new SwiGLU({ dModel, dFF, bias: false, ...std });
   }
@@ -60,9 +85,12 @@ class Block {
   }
 }
 
-/** Llama: rotary positions, RMSNorm, SwiGLU, grouped-query attention, no biases. Touvron et al. 2023; Qwen 3 adds QK-norm. */
+/**
+ * Llama: rotary positions, RMSNorm, SwiGLU, grouped-query attention, no biases. Touvron et al. 2023. By its settings also Mistral (window),
+ * Qwen 2 (biases), Qwen 3 (QK-norm), SmolLM 3 (layers without positions) and Phi-3.
+ */
 export class Llama implements Decoder {
-  readonly config: Required<LlamaConfig>;
+  readonly config: Config;
   readonly rotary: Rotary;
   readonly tokenEmbedding: Embedding;
   readonly blocks: Block[];
@@ -71,14 +99,20 @@ export class Llama implements Decoder {
 
   constructor(config: LlamaConfig, rng: Rng) {
     this.config = llamaDefaults(config);
-    const { vocabSize, dModel, nHead, nLayer, ropeBase, normEps, tied } = this.config;
+    const { vocabSize, dModel, nHead, headDim, rotaryDim, nLayer, ropeBase, ropeScaling, noRopeEvery, normEps, tied } =
+      this.config;
     check(
-      dModel % (2 * nHead) === 0,
+      config.headDim !== undefined || dModel % (2 * nHead) === 0,
       `dModel (${dModel}) must be a multiple of 2·nHead (${2 * nHead}): rotary positions turn pairs of channels`,
     );
-    this.rotary = new Rotary(dModel / nHead / 2, ropeBase);
+    check(
+      rotaryDim % 2 === 0 && rotaryDim <= headDim,
+      `rotaryDim (${rotaryDim}) must be even and at most headDim (${headDim}): rotary positions turn pairs of channels`,
+    );
+    this.rotary = new Rotary(rotaryDim / 2, ropeBase, false, ropeScaling);
+    const turns = (i: number): boolean => !noRopeEvery || (i + 1) % noRopeEvery !== 0;
     this.tokenEmbedding = new Embedding(vocabSize, dModel, { std: STD, rng });
-    this.blocks = Array.from({ length: nLayer }, () => new Block(this.config, this.rotary, rng));
+    this.blocks = Array.from({ length: nLayer }, (_, i) => new Block(this.config, turns(i) ? this.rotary : undefined, rng));
     this.norm = new RMSNorm(dModel, normEps);
     if (!tied) this.lmHead = new Linear(dModel, vocabSize, { bias: false, std: STD, rng });
   }
@@ -111,7 +145,7 @@ export class Llama implements Decoder {
     return linearCrossEntropy(this.hidden(inputs, shape, ctx), this.#headWeight, targets);
   }
   newCaches(B: number, length = this.config.contextLength): KVCache[] {
-    const { nLayer, nHead, nKvHead, dModel } = this.config;
-    return Array.from({ length: nLayer }, () => new KVCache(B, nKvHead, length, dModel / nHead));
+    const { nLayer, nKvHead, headDim } = this.config;
+    return Array.from({ length: nLayer }, () => new KVCache(B, nKvHead, length, headDim));
   }
 }

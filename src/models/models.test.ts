@@ -3,8 +3,10 @@ import { dispose, parameterCount, stateDict } from '../nn/index.ts';
 import { memory, noGrad, Rng, scope, tidy } from '../tensor/index.ts';
 import { AdamW, cosine, train } from '../train/index.ts';
 import type { Decoder } from './decoder.ts';
+import { Gemma } from './gemma.ts';
 import { GPT2 } from './gpt2.ts';
 import { Llama } from './llama.ts';
+import { NeoX } from './neox.ts';
 
 const size = { vocabSize: 29, contextLength: 16, nLayer: 2, nHead: 2, dModel: 12 };
 const families: [string, () => Decoder][] = [
@@ -13,6 +15,17 @@ const families: [string, () => Decoder][] = [
   [
     'llama, grouped queries, QK-norm, untied',
     () => new Llama({ ...size, nHead: 3, nKvHead: 1, qkNorm: true, tied: false }, new Rng(1)),
+  ],
+  [
+    'llama, window, biases, layers without positions',
+    () => new Llama({ ...size, window: 3, qkvBias: true, noRopeEvery: 2, headDim: 4, rotaryDim: 2 }, new Rng(1)),
+  ],
+  ['neox', () => new NeoX({ ...size, rotaryDim: 2 }, new Rng(1))],
+  ['neox, one branch after the other', () => new NeoX({ ...size, rotaryDim: 2, parallel: false, tied: true }, new Rng(1))],
+  ['gemma, soft caps', () => new Gemma({ ...size, window: 3, attnSoftcap: 50, logitSoftcap: 30 }, new Rng(1))],
+  [
+    'gemma, QK-norm',
+    () => new Gemma({ ...size, window: 3, headDim: 8, nKvHead: 1, qkNorm: true, localRopeBase: 100 }, new Rng(1)),
   ],
 ];
 const someIds = (n: number, seed = 7): Int32Array => {

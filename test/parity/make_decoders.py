@@ -1,7 +1,7 @@
 """Golden files of decoders: tiny random models in the published layouts, with what PyTorch computes from them.
 
     pip install torch transformers          # versions are recorded in each oracle.json
-    python test/parity/make_decoders.py test/parity/decoders
+    python test/parity/make_decoders.py test/parity/decoders [NAME …]
 
 One folder a model: config.json and model.safetensors as save_pretrained writes them, golden.safetensors with the hidden states of every
 layer, logits, loss, the gradient of every parameter, and 12 greedy tokens.
@@ -17,6 +17,11 @@ from safetensors.torch import save_file
 
 B, T, NEW = 2, 11, 12
 common = dict(vocab_size=37, bos_token_id=None, eos_token_id=None, attn_implementation="eager")
+grouped = dict(
+    hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
+    max_position_embeddings=32, rms_norm_eps=1e-6, **common
+)
+rope = dict(grouped, num_attention_heads=3, num_key_value_heads=1)
 MODELS = {
     "gpt2": transformers.GPT2Config(
         n_positions=32, n_embd=12, n_layer=2, n_head=3, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **common
@@ -33,16 +38,52 @@ MODELS = {
         hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, head_dim=4,
         max_position_embeddings=32, rms_norm_eps=1e-6, tie_word_embeddings=True, **common
     ),
+    "llama-llama3-scaling": transformers.LlamaConfig(
+        **rope, rope_scaling=dict(
+            rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16
+        ), rope_theta=100.0
+    ),
+    "llama-yarn-scaling": transformers.LlamaConfig(
+        **rope, rope_scaling=dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=16), rope_theta=100.0
+    ),
+    "mistral": transformers.MistralConfig(**grouped, head_dim=6, sliding_window=4),
+    "qwen2": transformers.Qwen2Config(**dict(grouped, num_hidden_layers=2)),
+    "smollm3": transformers.SmolLM3Config(
+        **dict(grouped, num_hidden_layers=4), no_rope_layer_interval=2, use_sliding_window=False, pad_token_id=None
+    ),
+    "phi3": transformers.Phi3Config(**grouped, pad_token_id=None),
+    "phi4-mini": transformers.Phi3Config(
+        **dict(grouped, hidden_size=48), partial_rotary_factor=0.75, sliding_window=5, pad_token_id=None
+    ),
+    "gemma2": transformers.Gemma2Config(
+        **dict(grouped, num_hidden_layers=4), head_dim=6, query_pre_attn_scalar=7, sliding_window=4, attn_logit_softcapping=2.0,
+        final_logit_softcapping=3.0, pad_token_id=None, hidden_activation="gelu_pytorch_tanh",
+    ),
+    "gemma3": transformers.Gemma3TextConfig(
+        **dict(grouped, num_hidden_layers=3), head_dim=6, query_pre_attn_scalar=7, sliding_window=4, pad_token_id=None,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"], sliding_window_pattern=3,
+        rope_theta=1000.0, rope_local_base_freq=10.0,
+    ),
+    "pythia": transformers.GPTNeoXConfig(
+        hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=3, max_position_embeddings=32,
+        rotary_pct=0.25, attention_dropout=0, hidden_dropout=0, **common
+    ),
+    "neox-sequential": transformers.GPTNeoXConfig(
+        hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=3, max_position_embeddings=32,
+        rotary_pct=0.5, use_parallel_residual=False, attention_dropout=0, hidden_dropout=0, **common
+    ),
 }
 
 
-def main(out):
+def main(out, *names):
     for name, config in MODELS.items():
+        if names and name not in names:
+            continue
         torch.manual_seed(7)
         model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
         with torch.no_grad():  # larger than at the start of training, so that every part of the model matters
             for key, p in model.named_parameters():
-                p.copy_(torch.randn_like(p) * (0.3 if p.dim() > 1 else 0.1) + (1.0 if "norm" in key or "ln_" in key and key.endswith("weight") else 0.0))
+                p.copy_(torch.randn_like(p) * (0.3 if p.dim() > 1 else 0.1) + (1.0 if "norm" in key and "gemma" not in name or "ln_" in key and key.endswith("weight") else 0.0))
         folder = os.path.join(out, name)
         model.save_pretrained(folder)
         ids = torch.randint(0, config.vocab_size, (B, T), generator=torch.Generator().manual_seed(3))
@@ -57,7 +98,14 @@ def main(out):
         golden["greedy"] = greedy.int()
         save_file({k: v.detach().contiguous() for k, v in golden.items()}, os.path.join(folder, "golden.safetensors"))
         with open(os.path.join(folder, "oracle.json"), "w") as f:
-            json.dump({"torch": torch.__version__, "transformers": transformers.__version__}, f)
+            json.dump(
+                {
+                    "torch": torch.__version__,
+                    "transformers": transformers.__version__,
+                    "parameters": sum(p.numel() for p in model.parameters()),
+                },
+                f,
+            )
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])
