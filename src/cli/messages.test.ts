@@ -108,6 +108,12 @@ const cases: { [C in Code]: Values[C][] } = {
     },
     { step: 0, what: 'gradNorm', value: 'Infinity', run: 'big-1' },
   ],
+  E141: [
+    { path: 'pairs.csv', line: 2, wanted: ['source'], columns: ['zh', 'en'], setting: 'source=zh' },
+    { path: 'chat.jsonl', line: 1, wanted: ['messages', 'conversations'], columns: [] },
+  ],
+  E142: [{ path: 'rules.json', problem: 'rule 1 is "unicod"', rules: ['unicode', 'controls'] }],
+  E143: [{ path: 'train.zh', other: 'train.en', lines: 100, otherLines: 99 }],
   E150: [
     { name: 'dmeo-1', runs: ['demo-1', 'demo-2'], nearest: 'demo-1', folder: 'runs' },
     { name: 'demo-1', runs: [], folder: 'runs' },
@@ -122,7 +128,11 @@ const cases: { [C in Code]: Values[C][] } = {
   ],
   E156: [{ name: 'demo-1', pid: 812, host: 'mill' }],
   E157: [{ name: '../x' }],
-  E158: [{ path: 'tokenizer.json' }],
+  E158: [
+    { path: 'tokenizer.json' },
+    { path: 'clean.jsonl', setting: 'out' },
+    { path: 'shards', setting: 'out', reason: 'the tokenizer is another one' },
+  ],
   E159: [{ key: 'dModel', before: 128, after: 256, name: 'demo-1' }],
   E160: [{ tokens: 143, contextLength: 64 }],
   E161: [{ verb: 'generate' }],

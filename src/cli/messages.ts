@@ -57,6 +57,7 @@ const kindsEn: Record<string, string> = {
   bad_utf8: 'not UTF-8',
   too_long: 'too long',
   bad_json: 'not JSON',
+  bad_csv: 'not CSV',
   bad_field: 'field is no text',
   truncated: 'cut off',
   empty: 'empty',
@@ -65,6 +66,7 @@ const kindsZh: Record<string, string> = {
   bad_utf8: '不是 UTF-8',
   too_long: '过长',
   bad_json: '不是 JSON',
+  bad_csv: '不是 CSV',
   bad_field: '字段不是文本',
   truncated: '被截断',
   empty: '空行',
@@ -153,6 +155,9 @@ export interface Values {
     lastGood?: string;
     lr?: number;
   };
+  E141: { path: string; line: number; wanted: string[]; columns: string[]; setting?: string };
+  E142: { path: string; problem: string; rules: string[] };
+  E143: { path: string; other: string; lines: number; otherLines: number };
   E150: { name: string; runs: string[]; nearest?: string; folder: string };
   E151: { name: string; step?: number; free: string };
   E152: { name: string };
@@ -161,7 +166,8 @@ export interface Values {
   E155: { name: string; step: string | number; steps: number[] };
   E156: { name: string; pid?: number; host?: string };
   E157: { name: string };
-  E158: { path: string };
+  /** `setting`: the output is named by it, not by --out. `reason`: why what is there is not what was asked for. */
+  E158: { path: string; setting?: string; reason?: string };
   E159: { key: string; before: unknown; after: unknown; name: string };
   E160: { tokens: number; contextLength: number };
   E161: { verb: string };
@@ -473,27 +479,27 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
       text(
         `this is not text: it looks like ${v.looksLike}`,
         { where: here(v.path) },
-        'Text (.txt, .md) and JSONL can be read: unpack or convert it first',
+        'Text (.txt, .md), JSONL and CSV can be read, plain or .gz: unpack or convert it first',
       ),
     zh: (v) =>
       text(
         `这不是文本：像 ${looksZh(v.looksLike)}`,
         { where: here(v.path) },
-        '可读的是文本（.txt、.md）和 JSONL：请先解压或转换',
+        '可读的是文本（.txt、.md）、JSONL 和 CSV（可为 .gz）：请先解压或转换',
       ),
   },
   E134: {
     exit: 65,
     en: (v) =>
       text(
-        v.files === 0 ? 'no .txt, .md or .jsonl file in this folder' : 'there is no text in the data',
+        v.files === 0 ? 'no .txt, .md, .jsonl, .csv or .tsv file in this folder' : 'there is no text in the data',
         { where: here(v.path) },
         v.files === 0 ? '' : `${count(v.files, 'en')} file(s), ${count(v.rows, 'en')} rows${tallyOr(v.rejected, 'en')}`,
         cmd(`qkv data inspect ${shellWord(here(v.path))}`),
       ),
     zh: (v) =>
       text(
-        v.files === 0 ? '文件夹里没有 .txt、.md 或 .jsonl 文件' : '数据里没有文本',
+        v.files === 0 ? '文件夹里没有 .txt、.md、.jsonl、.csv 或 .tsv 文件' : '数据里没有文本',
         { where: here(v.path) },
         v.files === 0 ? '' : `${count(v.files, 'zh')} 个文件，${count(v.rows, 'zh')} 行${tallyOr(v.rejected, 'zh')}`,
         cmd(`qkv data inspect ${shellWord(here(v.path))}`),
@@ -580,6 +586,57 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
         (v.lastGood ? `最后完好：${here(v.lastGood)}。` : '还没有检查点。') + `可试：${cmd(retry(v))}`,
       ),
   },
+  E141: {
+    exit: 65,
+    en: (v) =>
+      text(
+        `line ${count(v.line, 'en')} has no ${v.wanted.map((w) => `"${w}"`).join(' or ')}`,
+        { where: here(v.path) },
+        v.columns.length
+          ? `The columns are ${v.columns.slice(0, 12).join(', ')}${v.columns.length > 12 ? ', …' : ''}`
+          : 'The row has no columns',
+        v.setting && `Name the column: ${v.setting}`,
+      ),
+    zh: (v) =>
+      text(
+        `第 ${count(v.line, 'zh')} 行没有 ${v.wanted.map((w) => `“${w}”`).join(' 或 ')}`,
+        { where: here(v.path) },
+        v.columns.length
+          ? `现有的列：${v.columns.slice(0, 12).join('、')}${v.columns.length > 12 ? '、…' : ''}`
+          : '该行没有任何列',
+        v.setting && `指明列名：${v.setting}`,
+      ),
+  },
+  E142: {
+    exit: 2,
+    en: (v) =>
+      text(
+        `this is no pipeline: ${v.problem}`,
+        { where: here(v.path) },
+        'A pipeline looks like { "rules": ["unicode", "controls", { "length": { "min": 20 } }] }',
+        `Rules: ${v.rules.join(' ')}`,
+      ),
+    zh: (v) =>
+      text(
+        `这不是规则文件：${v.problem}`,
+        { where: here(v.path) },
+        '写成 { "rules": ["unicode", "controls", { "length": { "min": 20 } }] }',
+        `规则：${v.rules.join(' ')}`,
+      ),
+  },
+  E143: {
+    exit: 65,
+    en: (v) =>
+      text(
+        `the files are not aligned: ${here(v.path)} has ${count(v.lines, 'en')} lines, ${here(v.other)} has ${count(v.otherLines, 'en')}`,
+        'Line i of one file belongs to line i of the other',
+      ),
+    zh: (v) =>
+      text(
+        `两个文件没有对齐：${here(v.path)} 有 ${count(v.lines, 'zh')} 行，${here(v.other)} 有 ${count(v.otherLines, 'zh')} 行`,
+        '一个文件的第 i 行对应另一个文件的第 i 行',
+      ),
+  },
   E150: {
     exit: 3,
     en: (v) =>
@@ -661,11 +718,20 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
     exit: 2,
     en: (v) =>
       text(
-        `the file ${here(v.path)} exists; nothing was changed`,
-        `Another name: ${opt('--out NAME.json')}   or write over it: ${opt('--force')}`,
+        v.reason
+          ? `${here(v.path)} holds something else: ${v.reason}; nothing was changed`
+          : `the file ${here(v.path)} exists; nothing was changed`,
+        v.setting
+          ? `Another name after ${v.setting}=   or write over it: ${opt('--force')}`
+          : `Another name: ${opt('--out NAME.json')}   or write over it: ${opt('--force')}`,
       ),
     zh: (v) =>
-      text(`文件 ${here(v.path)} 已存在；没有改动任何东西`, `换个名字：${opt('--out NAME.json')}   或覆盖：${opt('--force')}`),
+      text(
+        v.reason ? `${here(v.path)} 里是别的内容；没有改动任何东西` : `文件 ${here(v.path)} 已存在；没有改动任何东西`,
+        v.setting
+          ? `换一个 ${v.setting}=   或覆盖：${opt('--force')}`
+          : `换个名字：${opt('--out NAME.json')}   或覆盖：${opt('--force')}`,
+      ),
   },
   E159: {
     exit: 2,

@@ -218,6 +218,9 @@ export function explain(error: unknown, lang: Lang): Explained {
   }
   if (error instanceof QkvError) {
     if (isCode(error.code)) return entry(error.code, error.values);
+    // A refused file of data/: its code is a word, as those of io/ are.
+    if (/^[A-Z_]+$/.test(error.code) && 'detail' in error.values && 'file' in error.values)
+      return entry('E184', { ...error.values, code: error.code, exit: 65 }, error.code, 65);
     if (error.code === 'TOKENIZER') return entry('E185', { ...error.values, detail: error.message });
     return entry('E190', { ...error.values, detail: `${error.code} ${error.message}` }, error.code);
   }

@@ -365,3 +365,23 @@ export const webRules = (): Rule[] => [
   gopherQuality(),
   gopherRepetition(),
 ];
+
+/** Keeps documents of min … max characters (code units). */
+export const length = ({ min = 1, max = Number.MAX_SAFE_INTEGER } = {}): Rule => ({
+  name: `length(${min},${max})`,
+  apply: (text) => (text.length >= min && text.length <= max ? text : undefined),
+});
+
+/** What chains of rules are made of, by the names that a pipeline file uses. */
+export const rulesByName = {
+  unicode: ({ form = 'NFC' }: { form?: 'NFC' | 'NFKC' } = {}) => unicode(form),
+  controls,
+  html,
+  whitespace,
+  personal,
+  c4,
+  gopherQuality,
+  gopherRepetition,
+  scripts: ({ names, share = 0.5 }: { names: string[]; share?: number }) => scripts(names, share),
+  length,
+};

@@ -81,9 +81,7 @@ export function nearDuplicates({ threshold = 0.8, shingle = 5, seed = 1 }: Dedup
 
 /** The shingles of a text as 32-bit hashes: every n words in a row, letters and digits only, in lower case. A shorter text is one shingle. */
 export function shingles(text: string, n: number): Set<number> {
-  const plain = text.normalize('NFKC').toLowerCase();
-  const chinese = hanShare(plain) > 0.3;
-  const words = (chinese ? wordsOf(plain, true) : (plain.match(/[\p{L}\p{N}]+/gu) ?? [])).map(hashString);
+  const words = shingleWords(text).map(hashString);
   const found = new Set<number>();
   if (words.length < n) found.add(hash32(...words));
   for (let i = 0; i + n <= words.length; i++) {
@@ -92,6 +90,36 @@ export function shingles(text: string, n: number): Set<number> {
     found.add(h);
   }
   return found;
+}
+
+function shingleWords(text: string): string[] {
+  const plain = text.normalize('NFKC').toLowerCase();
+  return hanShare(plain) > 0.3 ? wordsOf(plain, true) : (plain.match(/[\p{L}\p{N}]+/gu) ?? []);
+}
+
+/**
+ * As `shingles`, with 53 bits: where 10⁸ n-grams are looked up among 10⁶, 32 bits would find one in forty that is not there, 53 bits one in 10⁸.
+ * Two polynomials over the words, rolled along: Σ word · base^(n−1−i) mod 2³².
+ */
+function wideShingles(text: string, n: number): Set<number> {
+  const words = shingleWords(text);
+  const a = words.map(hashString);
+  const b = words.map((w) => hashString(`${w}.`));
+  const size = Math.min(n, words.length);
+  const rolled = (hashes: readonly number[], base: number): number[] => {
+    let leaving = 1;
+    for (let i = 0; i < size; i++) leaving = Math.imul(leaving, base);
+    const out: number[] = [];
+    let h = 0;
+    for (let i = 0; i < hashes.length; i++) {
+      h = (Math.imul(h, base) + hashes[i] - (i >= size ? Math.imul(leaving, hashes[i - size]) : 0)) | 0;
+      if (i >= size - 1) out.push(hash32(h, size));
+    }
+    return out;
+  };
+  const first = rolled(a, 0x9e3779b1);
+  const second = rolled(b, 0x85ebca77);
+  return new Set(words.length === 0 ? [0] : first.map((h, i) => h * 2 ** 21 + (second[i] >>> 11)));
 }
 
 function hashString(text: string): number {
@@ -165,18 +193,21 @@ export interface Leak {
   add(text: string): void;
   /** Share of each test document's n-grams that occur in training; a document shorter than n words counts as one n-gram. */
   shares(): number[];
+  /** Share of all different n-grams of the test documents that occur in training. */
+  share(): number;
 }
 
 /** Leak test: which of the test documents' n-grams (13 words, as for GPT-3; Brown et al. 2020, appendix C) occur in the training documents? */
 export function leakTest(testDocuments: readonly string[], n = 13): Leak {
-  const grams = testDocuments.map((text) => shingles(text, n));
+  const grams = testDocuments.map((text) => wideShingles(text, n));
   const wanted = new Set<number>();
   for (const document of grams) for (const gram of document) wanted.add(gram);
   const found = new Set<number>();
   return {
     add(text) {
-      for (const gram of shingles(text, n)) if (wanted.has(gram)) found.add(gram);
+      for (const gram of wideShingles(text, n)) if (wanted.has(gram)) found.add(gram);
     },
     shares: () => grams.map((document) => [...document].filter((gram) => found.has(gram)).length / document.size),
+    share: () => found.size / Math.max(1, wanted.size),
   };
 }

@@ -1,22 +1,28 @@
-/** Text on disk → training batches. Read in this order: lines, sources, split, shards, prepare, batches. */
+/** Text on disk → training batches. Read in this order: lines, rows, sources, clean, dedupe, split, workbench, shards, prepare, batches. */
 export * from './batches.ts';
 export * from './clean.ts';
 export { type DedupeOptions, jaccard, type Leak, leakTest, type NearDuplicates, nearDuplicates, shingles } from './dedupe.ts';
 export { type Encoding, guessEncoding } from './encoding.ts';
 export * from './inspect.ts';
+export type { LengthBin, LengthSummary } from './lengths.ts';
 export { type LineBatch, lineBatches, MAX_LINE_BYTES } from './lines.ts';
 export { permuted } from './order.ts';
+export { pipelines, readPipeline, ruleNames, rulesFrom } from './pipeline.ts';
 export * from './prepare.ts';
+export { type DocumentRecord, records } from './records.ts';
 export * from './rejects.ts';
 export {
   documents,
   type DocumentsAre,
   documentsOf,
   listSources,
+  rowsOf,
   type Piece,
   type SourceFile,
   type SourceKind,
   type SourceOptions,
 } from './sources.ts';
-export { inValidation, type SplitKind, tailCut } from './split.ts';
+export { documentHash, inValidation, type SplitKind, tailCut } from './split.ts';
 export { type DataTokenizer, memoryStream, sliceStream, type TokenStream } from './tokens.ts';
+export * from './stats.ts';
+export * from './workbench.ts';

@@ -6,9 +6,10 @@ import { createHash } from 'node:crypto';
 import { QkvError } from '../errors.ts';
 import { emptyData } from './errors.ts';
 import { type Encoding, guessEncoding } from './encoding.ts';
-import { fileChunks, lineBatches } from './lines.ts';
+import { type LengthBin, Lengths, type LengthSummary } from './lengths.ts';
+import { fileChunks } from './lines.ts';
 import { type NotedKind, type RefusedKind, type Reject, Rejects } from './rejects.ts';
-import { documentsOf, listSources, type SourceFile, type SourceOptions } from './sources.ts';
+import { documentsOf, listSources, rowsOf, type SourceFile, type SourceKind, type SourceOptions } from './sources.ts';
 import type { DataTokenizer } from './tokens.ts';
 
 export interface InspectOptions extends SourceOptions {
@@ -21,7 +22,7 @@ export interface InspectOptions extends SourceOptions {
   onProgress?: (progress: { bytes: number; totalBytes: number; documents: number }) => void;
 }
 
-/** A field of the JSONL rows that were looked at. */
+/** A field of the rows that were looked at. */
 export interface FieldReport {
   name: string;
   /** Share of rows that have it. */
@@ -42,29 +43,19 @@ export interface Advice {
 
 export interface Inspection {
   path: string;
-  kind: 'text' | 'jsonl' | 'mixed';
+  kind: SourceKind | 'mixed';
   files: number;
   bytes: number;
   documents: number;
   /** Code points. */
   characters: number;
-  /** The text field that was read (JSONL). */
+  /** The text field that was read (rows). */
   field?: string;
   fields?: FieldReport[];
   /** Characters of a document. Quantiles are exact to 2 %, the extremes and the mean exact. */
-  lengths: {
-    min: number;
-    p10: number;
-    p25: number;
-    median: number;
-    p75: number;
-    p90: number;
-    p99: number;
-    max: number;
-    mean: number;
-  };
+  lengths: LengthSummary;
   /** Documents with from ≤ characters < to; the bounds are powers of two. */
-  histogram: { from: number; to: number; documents: number }[];
+  histogram: LengthBin[];
   /** Scripts by share of letters, the most frequent first. */
   scripts: { script: string; share: number }[];
   /** A rough guess from scripts and a few words. */
@@ -93,9 +84,9 @@ export async function inspectData(path: string | readonly string[], options: Ins
   const shown = typeof path === 'string' ? path : path.join(', ');
   const warnings: Advice[] = [];
   const warn = (code: string, message: string, values: Record<string, unknown>) => warnings.push({ code, message, values });
-  const jsonl = files.filter((f) => f.kind === 'jsonl');
-  const fields = jsonl.length > 0 ? await fieldsOf(jsonl) : undefined;
-  const field = fieldFor(options.field, fields, jsonl[0]?.path ?? '', warn);
+  const ofRows = files.filter((f) => f.kind !== 'text');
+  const fields = ofRows.length > 0 ? await fieldsOf(ofRows, options) : undefined;
+  const field = fieldFor(options.field, fields, ofRows[0]?.path ?? '', warn);
 
   const rejected: Reject[] = [];
   const rejects = new Rejects(1, (r) => rejected.length < 5 && r.kind !== 'empty' && rejected.push(r));
@@ -214,7 +205,7 @@ export async function inspectData(path: string | readonly string[], options: Ins
 
   return {
     path: shown,
-    kind: jsonl.length === 0 ? 'text' : jsonl.length === files.length ? 'jsonl' : 'mixed',
+    kind: files.every((f) => f.kind === files[0].kind) ? files[0].kind : 'mixed',
     files: files.length,
     bytes: totalBytes,
     documents: lengths.documents,
@@ -259,34 +250,24 @@ function fieldFor(
 }
 
 /** Fields of the first rows of each file, the one with most text first. */
-async function fieldsOf(files: readonly SourceFile[]): Promise<FieldReport[]> {
+async function fieldsOf(files: readonly SourceFile[], options: SourceOptions): Promise<FieldReport[]> {
   const found = new Map<string, FieldReport & { characters: number; count: number }>();
   let rows = 0;
   for (const file of files) {
     let left = FIELD_ROWS;
-    for await (const { buffer, lines } of lineBatches(fileChunks(file.path))) {
-      for (const line of lines.slice(0, left)) {
-        left--;
-        let row: unknown;
-        try {
-          row = JSON.parse(buffer.toString('utf8', line.start, line.end).replace(/^\ufeff/, ''));
-        } catch {
-          continue; // counted where the documents are read
-        }
-        if (typeof row !== 'object' || row === null || Array.isArray(row)) continue;
-        rows++;
-        for (const [name, value] of Object.entries(row)) {
-          let field = found.get(name);
-          if (!field)
-            found.set(name, (field = { name, share: 0, types: {}, meanLength: 0, example: '', characters: 0, count: 0 }));
-          const type = value === null ? 'null' : Array.isArray(value) ? 'list' : typeof value;
-          field.types[type] = (field.types[type] ?? 0) + 1;
-          field.count++;
-          if (type === 'string') field.characters += (value as string).length;
-          if (field.example === '') field.example = start(type === 'string' ? (value as string) : JSON.stringify(value));
-        }
+    const read = { encoding: options.encoding, encodingErrors: 'skip' as const, rejects: new Rejects(1) }; // faults are counted where the documents are read
+    for await (const { values } of rowsOf(file, read)) {
+      rows++;
+      for (const [name, value] of Object.entries(values)) {
+        let field = found.get(name);
+        if (!field) found.set(name, (field = { name, share: 0, types: {}, meanLength: 0, example: '', characters: 0, count: 0 }));
+        const type = value === null ? 'null' : Array.isArray(value) ? 'list' : typeof value;
+        field.types[type] = (field.types[type] ?? 0) + 1;
+        field.count++;
+        if (type === 'string') field.characters += (value as string).length;
+        if (field.example === '') field.example = start(type === 'string' ? (value as string) : JSON.stringify(value));
       }
-      if (left <= 0) break;
+      if (--left <= 0) break;
     }
   }
   return [...found.values()]
@@ -305,62 +286,6 @@ async function guessFile(file: SourceFile): Promise<Encoding | 'unknown'> {
     if (first >= 0) return guessEncoding(chunk.subarray(first, first + 16_384));
   }
   return 'unknown';
-}
-
-/** Document lengths in bins of 1/32 octave: any number of documents in a few hundred counters. */
-class Lengths {
-  documents = 0;
-  #sum = 0;
-  #min = Number.POSITIVE_INFINITY;
-  #max = 0;
-  readonly #bins = new Map<number, number>();
-
-  add(characters: number): void {
-    this.documents++;
-    this.#sum += characters;
-    this.#min = Math.min(this.#min, characters);
-    this.#max = Math.max(this.#max, characters);
-    const bin = Math.floor(Math.log2(Math.max(1, characters)) * 32);
-    this.#bins.set(bin, (this.#bins.get(bin) ?? 0) + 1);
-  }
-
-  quantile(q: number): number {
-    let left = q * this.documents;
-    for (const [bin, count] of [...this.#bins].sort((a, b) => a[0] - b[0])) {
-      left -= count;
-      if (left <= 0) return Math.min(this.#max, Math.max(this.#min, Math.ceil(2 ** (bin / 32) - 1e-9)));
-    }
-    return this.#max;
-  }
-
-  summary(): Inspection['lengths'] {
-    if (this.documents === 0) return { min: 0, p10: 0, p25: 0, median: 0, p75: 0, p90: 0, p99: 0, max: 0, mean: 0 };
-    const q = (at: number) => this.quantile(at);
-    return {
-      min: this.#min,
-      p10: q(0.1),
-      p25: q(0.25),
-      median: q(0.5),
-      p75: q(0.75),
-      p90: q(0.9),
-      p99: q(0.99),
-      max: this.#max,
-      mean: this.#sum / this.documents,
-    };
-  }
-
-  histogram(): Inspection['histogram'] {
-    const octaves = new Map<number, number>();
-    for (const [bin, count] of this.#bins) octaves.set(Math.floor(bin / 32), (octaves.get(Math.floor(bin / 32)) ?? 0) + count);
-    if (octaves.size === 0) return [];
-    const all = [...octaves.keys()];
-    const low = Math.min(...all);
-    return Array.from({ length: Math.max(...all) - low + 1 }, (_, i) => ({
-      from: 2 ** (low + i),
-      to: 2 ** (low + i + 1),
-      documents: octaves.get(low + i) ?? 0,
-    }));
-  }
 }
 
 /** First and last code point of blocks that tell scripts apart (Unicode blocks; rare extensions left out). */

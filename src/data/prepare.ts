@@ -486,7 +486,8 @@ function removeLeftovers(outDir: string, fs: WriteFs): void {
   }
 }
 
-function isAlive(pid: number): boolean {
+/** Whether a process of this number runs. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

@@ -10,11 +10,12 @@ import { createHash } from 'node:crypto';
 
 export type SplitKind = 'hash' | 'tail' | 'auto';
 
-/** Whether a document belongs to validation: the first 48 bits of the SHA-256 of its UTF-8 (of its first piece, when it is long), as a fraction, lie below `fraction`. */
-export function inValidation(text: string, fraction: number): boolean {
-  if (fraction <= 0) return false;
-  return createHash('sha256').update(text, 'utf8').digest().readUIntBE(0, 6) < fraction * 2 ** 48;
-}
+/** A document's place in [0, 1): the first 48 bits of the SHA-256 of its UTF-8 (of its first piece, when it is long), as a fraction. */
+export const documentHash = (text: string): number =>
+  createHash('sha256').update(text, 'utf8').digest().readUIntBE(0, 6) / 2 ** 48;
+
+/** Whether a document belongs to validation: its hash lies below `fraction`. */
+export const inValidation = (text: string, fraction: number): boolean => fraction > 0 && documentHash(text) < fraction;
 
 /** Where validation begins in a tail split: ⌊tokens · (1 − fraction)⌋. */
 export const tailCut = (tokens: number, fraction: number): number => Math.floor(tokens * (1 - fraction));

@@ -1,7 +1,7 @@
 /** All verbs, in the order in which `qkv help` lists them. */
 import type { Verb } from '../verb.ts';
 import { configKeys, configShow } from './config.ts';
-import { dataInspect } from './data.ts';
+import { dataClean, dataDedup, dataInspect, dataLeak, dataPack, dataSplit, dataStats } from './data.ts';
 import { describe } from './describe.ts';
 import { doctor } from './doctor.ts';
 import { evaluate } from './eval.ts';
@@ -10,7 +10,7 @@ import { generate } from './generate.ts';
 import { helpOn } from './help.ts';
 import { newFolder } from './new.ts';
 import { runsDiff, runsLs, runsRm, runsShow } from './runs.ts';
-import { tokEncode, tokShow, tokTrain } from './tok.ts';
+import { tokCompare, tokEncode, tokShow, tokTrain } from './tok.ts';
 import { trace } from './trace.ts';
 import { train } from './train.ts';
 
@@ -27,9 +27,16 @@ const working: Verb[] = [
   runsDiff,
   runsRm,
   dataInspect,
+  dataStats,
+  dataClean,
+  dataDedup,
+  dataSplit,
+  dataLeak,
+  dataPack,
   tokTrain,
   tokEncode,
   tokShow,
+  tokCompare,
   configKeys,
   configShow,
   doctor,

@@ -1,0 +1,226 @@
+/** The data workbench through the real command line: from a folder of mixed files to shards, and every refusal on the way. */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { main } from './main.ts';
+
+const home = process.cwd();
+const folder = mkdtempSync(join(tmpdir(), 'qkv-data-verbs-'));
+
+async function qkv(...argv: string[]) {
+  const written = { stdout: '', stderr: '' };
+  const code = await main(argv, {
+    stdout: { write: (t) => (written.stdout += t) },
+    stderr: { write: (t) => (written.stderr += t) },
+    env: { LANG: 'en_US.UTF-8', NO_COLOR: '1' },
+  });
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into JSON whose shape they check
+  const last: Record<string, any> = argv.includes('--json') ? JSON.parse(written.stdout.trimEnd().split('\n').at(-1)!) : {};
+  return { code, ...written, last };
+}
+const rows = (file: string) =>
+  readFileSync(file, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((l) => JSON.parse(l));
+const sha256 = (file: string) => createHash('sha256').update(readFileSync(file)).digest('hex');
+
+const NOUNS = ['mast', 'sail', 'rudder', 'pump', 'galley', 'anchor', 'deck', 'lantern', 'barrel', 'rope', 'chart'];
+const sentence = (i: number) =>
+  `On day ${i} the crew had to mend the ${NOUNS[i % 11]} and the ${NOUNS[(i * 7 + 3) % 11]}, and number ${i * i} of them worked with care until the light of hour ${i % 24} was gone.`;
+
+beforeAll(() => {
+  process.chdir(folder);
+  mkdirSync('mixed/deep', { recursive: true });
+  writeFileSync('mixed/a.txt', `${sentence(1)}\r\n${sentence(2)}\u0000\u200b`);
+  writeFileSync(
+    'mixed/b.jsonl',
+    Array.from({ length: 40 }, (_, i) => `${JSON.stringify({ id: i, text: sentence(10 + i) })}\n`).join(''),
+  );
+  writeFileSync('mixed/c.csv', `id,text\n7,"${sentence(3)}"\n8,"${sentence(15)}"\n9,"${sentence(4)}, once ""again"""\n`);
+  writeFileSync(
+    'mixed/deep/d.jsonl.gz',
+    gzipSync(`${JSON.stringify({ text: `${sentence(12).replace('gone', 'out')}`, from: 'gz' })}\n`),
+  );
+});
+afterAll(() => {
+  process.chdir(home);
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+});
+
+test('a folder of mixed files → clean → unique → parts → shards: every document accounted for, every column kept', async () => {
+  const clean = await qkv('data', 'clean', 'mixed', 'out=clean.jsonl', '--json');
+  expect(clean.code, clean.stderr).toBe(0);
+  expect(clean.last).toMatchObject({
+    type: 'result',
+    documents: 45,
+    kept: 45,
+    dropped: 0,
+    files: 4,
+    sha256: sha256('clean.jsonl'),
+  });
+  expect(clean.last['rules'].find((r: { name: string }) => r.name === 'controls')).toMatchObject({ changed: 1, kept: 44 });
+  expect(rows('clean.jsonl')[0]).toEqual({ text: `${sentence(1)}\n${sentence(2)}` });
+  expect(rows('clean.jsonl')[1]).toEqual({ id: 0, text: sentence(10) });
+  expect(rows('clean.jsonl')[43]).toEqual({ id: '9', text: `${sentence(4)}, once "again"` });
+
+  const dedup = await qkv('data', 'dedup', 'clean.jsonl', 'out=unique.jsonl', '--json');
+  // Row 8 of the CSV is a copy of one of the JSONL; the .gz has one with a word changed.
+  expect(dedup.last).toMatchObject({ documents: 45, exact: 1, near: 1, kept: 43 });
+  expect(dedup.last['examples'][0]).toMatchObject({ what: 'exact', at: { line: 43 }, of: { line: 7 } });
+  expect(dedup.last['examples'][1]).toMatchObject({ what: 'near', at: { line: 45 }, of: { line: 4 } });
+
+  const split = await qkv('data', 'split', 'unique.jsonl', 'out=parts', 'val=0.2', 'test=0.1', '--json');
+  const parts = split.last['parts'] as { name: string; file: string; documents: number; sha256: string }[];
+  expect(parts.map((p) => p.name)).toEqual(['train', 'val', 'test']);
+  expect(parts.reduce((n, p) => n + p.documents, 0)).toBe(43);
+  for (const p of parts) {
+    expect(rows(`parts/${p.file}`)).toHaveLength(p.documents);
+    expect(p.sha256).toBe(sha256(`parts/${p.file}`));
+  }
+  expect(JSON.parse(readFileSync('parts/split.json', 'utf8'))).toMatchObject({ val: 0.2, test: 0.1, parts });
+  const all = parts.flatMap((p) => rows(`parts/${p.file}`)).map((r) => r.text);
+  expect(new Set(all).size).toBe(43);
+
+  await qkv('tok', 'train', 'parts/train.jsonl', 'vocabSize=400', '--out', 'tok.json');
+  const pack = await qkv('data', 'pack', 'parts/train.jsonl', 'tokenizer=tok.json', 'out=shards', 'valFraction=0', '--json');
+  expect(pack.code, pack.stderr).toBe(0);
+  expect(pack.last['train'].documents).toBe(parts[0].documents);
+  expect(pack.last['val'].documents).toBe(0);
+  const shards = readdirSync('shards').sort();
+  const again = await qkv('data', 'pack', 'parts/train.jsonl', 'tokenizer=tok.json', 'out=shards', 'valFraction=0', '--json');
+  expect(again.last).toMatchObject({ reused: true, key: pack.last['key'] });
+  const other = await qkv('data', 'pack', 'parts/train.jsonl', 'tokenizer=byte', 'out=shards', '--json');
+  expect(other).toMatchObject({ code: 2, last: { code: 'E158' } });
+  expect(readdirSync('shards').sort()).toEqual(shards);
+  expect((await qkv('data', 'pack', 'parts/train.jsonl', 'tokenizer=byte', 'out=shards', '--force')).code).toBe(0);
+  expect(readdirSync('shards').sort()).not.toEqual(shards);
+});
+
+test('the partitions of a folder, cleaned one by one, are the folder cleaned at once, byte for byte', async () => {
+  const parts = [];
+  for (const [i, path] of ['mixed/a.txt', 'mixed/b.jsonl', 'mixed/c.csv', 'mixed/deep'].entries()) {
+    expect((await qkv('data', 'clean', path, `out=part-${i}.jsonl`)).code).toBe(0);
+    parts.push(readFileSync(`part-${i}.jsonl`));
+  }
+  await qkv('data', 'clean', 'mixed', 'out=whole.jsonl');
+  expect(Buffer.concat(parts).equals(readFileSync('whole.jsonl'))).toBe(true);
+});
+
+test('clean: a pipeline file, its hash in the name, counts and examples for each rule', async () => {
+  writeFileSync('rules.json', '{"rules": ["controls", {"length": {"min": 200}}]}');
+  const { code, stdout } = await qkv('data', 'clean', 'mixed', 'out=c-{hash}.jsonl', 'pipeline=rules.json');
+  expect(code).toBe(0);
+  const file = readdirSync('.').find((f) => /^c-[0-9a-f]{8}\.jsonl$/.test(f))!;
+  expect(rows(file)).toHaveLength(1);
+  expect(stdout).toMatch(/controls +45 +44 +1 +0\n/);
+  expect(stdout).toMatch(/length\(200,\d+\) +45 +1 +0 +44\n/);
+  expect(stdout).toContain(`rules ${file.slice(2, 10)}`);
+  for (const [bad, problem] of [
+    ['{"rules": ["unicod"]}', 'rule 1 is'],
+    ['{"rules": [{"length": {"least": 3}}]}', 'rule 1, length'],
+    ['{"rules": [{"scripts": {"names": ["Klingon"]}}]}', 'rule 1, scripts'],
+    ['{"rules": []}', 'expected {'],
+    ['{"rules":', 'not JSON'],
+  ]) {
+    writeFileSync('bad.json', bad);
+    const { last } = await qkv('data', 'clean', 'mixed', 'out=x.jsonl', 'pipeline=bad.json', '--json');
+    expect(last).toMatchObject({ code: 'E142', exit: 2 });
+    expect(last['values'].problem).toContain(problem);
+  }
+  expect(existsSync('x.jsonl')).toBe(false);
+});
+
+test('leak: a passage of the test text that was trained on is found, and only that', async () => {
+  writeFileSync('train.txt', `${sentence(1)}\n<|endoftext|>\n${sentence(2)}\n`);
+  writeFileSync(
+    'test.jsonl',
+    [`So it is said: ${sentence(2)}`, sentence(900)].map((text) => `${JSON.stringify({ text })}\n`).join(''),
+  );
+  const { code, last } = await qkv('data', 'leak', 'train.txt', 'test.jsonl', '--json');
+  expect(code).toBe(0);
+  expect(last).toMatchObject({ leaked: 1, touched: 1, n: 13, worst: [{ at: { line: 1 } }] });
+  expect(last['worst'][0].share).toBeGreaterThan(0.8);
+  expect((await qkv('data', 'leak', 'train.txt', 'test.jsonl', '--fail')).code).toBe(65);
+  expect((await qkv('data', 'leak', 'train.txt', 'mixed/c.csv', 'threshold=1', '--fail')).code).toBe(0);
+});
+
+test('stats: lengths, alphabet, vocabulary and copies, counted by hand', async () => {
+  writeFileSync('names.txt', 'anna\nbob\nanna\n山\n');
+  const { last } = await qkv('data', 'stats', 'names.txt', 'data.documents=line', 'tokenizer=byte', '--json');
+  expect(last).toMatchObject({
+    documents: 4,
+    characters: { total: 12, min: 1, max: 4, mean: 3 },
+    textBytes: 14,
+    alphabet: { different: 5, cover99: 5 },
+    duplicates: { documents: 1, characters: 4 },
+    tokens: {
+      total: 14,
+      used: 6,
+      vocabSize: 257,
+      unknown: 0,
+      bytesPerToken: 1,
+      top: [
+        [97, 4],
+        [110, 4],
+        [98, 2],
+        [177, 2],
+        [111, 1],
+        [229, 1],
+      ].map(([id, count]) => ({ id, count })),
+    },
+  });
+  const shown = await qkv('data', 'stats', 'mixed', 'tokenizer=byte');
+  expect(shown.stdout).toContain('documents by tokens\n');
+  expect(shown.stdout).toMatch(/< 256 #+ \d+/);
+});
+
+test('tok compare: a row for each tokenizer, the shortest marked', async () => {
+  await qkv('tok', 'train', 'mixed', 'vocabSize=400', '--out', 'tok400.json');
+  const { code, last } = await qkv('tok', 'compare', 'mixed', 'byte', 'tokenizer=tok400.json', '--json');
+  expect(code).toBe(0);
+  const [byte, bpe] = last['tokenizers'];
+  expect(byte).toMatchObject({ name: 'byte', bytesPerToken: 1, tokens: last['bytes'] });
+  expect(bpe.charactersPerToken).toBeGreaterThan(2);
+  expect((await qkv('tok', 'compare', 'mixed', 'byte', 'tok400.json')).stdout).toMatch(/\ntok400\.json ◀ +bpe/);
+  expect((await qkv('tok', 'compare', 'mixed', '--json')).last).toMatchObject({ code: 'E108' });
+});
+
+test('nothing is written over, and a wrong word is named', async () => {
+  writeFileSync('there.jsonl', 'mine');
+  mkdirSync('full', { recursive: true });
+  writeFileSync('full/mine', 'x');
+  for (const [argv, code] of [
+    [['clean', 'mixed', 'out=there.jsonl'], 'E158'],
+    [['dedup', 'mixed', 'out=there.jsonl'], 'E158'],
+    [['split', 'mixed', 'out=full'], 'E153'],
+    [['split', 'mixed', 'out=there.jsonl'], 'E153'],
+    [['split', 'mixed', 'out=new', 'val=0.6', 'test=0.5'], 'E103'],
+    [['pack', 'mixed', 'tokenizer=byte', 'out=full'], 'E153'],
+    [['pack', 'mixed', 'out=new'], 'E108'],
+    [['clean', 'mixed'], 'E108'],
+    [['clean', 'mixed', 'out=new', 'pipline=web'], 'E101'],
+    [['dedup', 'mixed', 'out=new', 'threshold=2'], 'E103'],
+    [['clean', 'nowhere', 'out=new'], 'E130'],
+    [['stats', 'mixed', 'data.field=body'], 'E131'],
+  ] as const) {
+    const { last, code: exit } = await qkv('data', ...argv, '--json');
+    expect(last, argv.join(' ')).toMatchObject({ type: 'error', code });
+    expect(exit).toBe(last['exit']);
+  }
+  expect(readFileSync('there.jsonl', 'utf8')).toBe('mine');
+  expect(existsSync('new')).toBe(false);
+  expect(readdirSync('.').filter((f) => f.includes('.tmp-'))).toEqual([]);
+  writeFileSync('bomb.txt.gz', gzipSync(Buffer.alloc(20 << 20, `${'a'.repeat(999)}\n`)));
+  const bomb = await qkv('data', 'stats', 'bomb.txt.gz', '--json');
+  expect(bomb).toMatchObject({ code: 65, last: { code: 'BOMB', exit: 65 } });
+});
+
+test('what a killed run left behind goes with the next one', async () => {
+  writeFileSync('late.jsonl.tmp-999999999', 'half');
+  expect((await qkv('data', 'clean', 'mixed', 'out=late.jsonl')).code).toBe(0);
+  expect(readdirSync('.').filter((f) => f.startsWith('late'))).toEqual(['late.jsonl']);
+});
