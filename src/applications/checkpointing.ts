@@ -25,7 +25,6 @@ export interface TrainerState {
   /** Samples consumed. */
   cursor: number;
   tokens: number;
-  seconds: number;
   best?: { step: number; lossNats: number };
 }
 

@@ -197,7 +197,7 @@ export async function* pretrain({
     const { beta1, beta2, eps, weightDecay } = config;
     const optimizer = new AdamW(stateDict(model), { beta1, beta2, eps, weightDecay });
     made.push({ [Symbol.dispose]: () => optimizer.dispose() });
-    let state: TrainerState = { format: 1, step: 0, cursor: 0, tokens: 0, seconds: 0 };
+    let state: TrainerState = { format: 1, step: 0, cursor: 0, tokens: 0 };
     if (found) {
       loadWeights(found.folder, config.model, model);
       state = loadTrainer(found.folder, optimizer);
@@ -446,16 +446,7 @@ class Pretraining {
     const { config, model, optimizer, state, tokenizer, run } = this;
     if (this.#savedStep === state.step) return;
     run.log.sync();
-    const snapshot = { ...state, seconds: state.seconds + (this.now() - this.#started) / 1000 };
-    delete (snapshot as Partial<TrainerState>).seconds; // a clock would make two equal runs differ
-    const files = checkpointFiles(
-      config,
-      model,
-      optimizer,
-      { ...snapshot, seconds: 0 },
-      this.tokenizerJson,
-      endOfTextOf(tokenizer),
-    );
+    const files = checkpointFiles(config, model, optimizer, state, this.tokenizerJson, endOfTextOf(tokenizer));
     const pinned = state.best ? [state.best.step] : [];
     const saved: Saved | CheckpointError = this.#saver.save(state.step, files, { pinned });
     if (saved instanceof CheckpointError) {
