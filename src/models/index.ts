@@ -18,3 +18,8 @@ export { T5, type T5Config } from './t5.ts';
 export { Transformer, type TransformerConfig } from './transformer.ts';
 export { Gemma, type GemmaConfig } from './gemma.ts';
 export { NeoX, type NeoXConfig } from './neox.ts';
+export { Cell, type CellKind, cells, type CellState, Recurrent, type RecurrentOptions } from './rnn.ts';
+export { Convolution, type ConvolutionOptions, glu, receptiveField } from './cnn.ts';
+export { ConvTranslator, type ConvTranslatorConfig } from './conv-translator.ts';
+export { CarriedState } from './recurrent-state.ts';
+export { RnnTranslator, type RnnTranslatorConfig } from './rnn-translator.ts';

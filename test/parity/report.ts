@@ -5,6 +5,7 @@ import { backend } from '../../src/tensor/index.ts';
 import { compareDecoder } from './decoders.ts';
 import { compareEncoder } from './encoders.ts';
 import { bounds, goldenRoot, type ParityRow } from './golden.ts';
+import { compareRecurrent } from './recurrent.ts';
 import { compareT5, compareTransformer } from './seq2seq.ts';
 
 const rows: ParityRow[] = [];
@@ -12,7 +13,7 @@ for (const name of readdirSync(goldenRoot('./decoders'))) rows.push(await compar
 for (const name of readdirSync(goldenRoot('./encoders'))) rows.push(compareEncoder(name));
 for (const name of readdirSync(goldenRoot('./seq2seq'))) rows.push(await compareT5(name));
 for (const name of readdirSync(goldenRoot('./torch')))
-  if (name.startsWith('transformer')) rows.push(await compareTransformer(name));
+  rows.push(name.startsWith('transformer') ? await compareTransformer(name) : compareRecurrent(name));
 
 const within = (row: ParityRow): boolean =>
   (Object.keys(bounds) as (keyof typeof bounds)[]).every((key) => row[key] <= bounds[key]) && row.greedy !== false;
