@@ -19,7 +19,7 @@ const allowed: Record<string, readonly string[]> = {
   train: ['nn', 'tensor'],
   generate: ['attention', 'tensor'],
   evaluate: ['attention', 'tensor'],
-  io: ['models', 'nn', 'tensor', 'tokenizers'],
+  io: ['models', 'attention', 'nn', 'tensor', 'tokenizers'],
   applications: ['settings', 'io', 'data', 'tokenizers', 'models', 'attention', 'nn', 'train', 'generate', 'evaluate', 'tensor'],
   cli: [
     'applications',
