@@ -88,12 +88,20 @@ inline Vec vsqrt(Vec a) {
   return vsqrtq_f32(a);
 #endif
 }
-inline float hsum(Vec v) {  // a fixed tree: the same bits every time
-  float s[W];
-  std::memcpy(s, &v, sizeof s);
-  for (int half = W / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; i++) s[i] += s[i + half];
-  return s[0];
+/// The sum of all lanes by a fixed tree: the upper half is added to the lower one until one lane is left. The same bits every time.
+inline float hsum(Vec v) {
+#if defined(__AVX512F__)
+  const auto v8 = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+  const Vec v8 = v;
+#endif
+#if defined(__AVX2__)
+  const auto v4 = __builtin_shufflevector(v8, v8, 0, 1, 2, 3) + __builtin_shufflevector(v8, v8, 4, 5, 6, 7);
+#else
+  const Vec v4 = v8;
+#endif
+  const auto v2 = v4 + __builtin_shufflevector(v4, v4, 2, 3, 2, 3);
+  return v2[0] + v2[1];
 }
 inline float hmax(Vec v) {
   float s[W];

@@ -94,13 +94,8 @@ void layerNormBackward(const Args& a) {
         float* to = dx[r];
         const float m = mean[r], s = rstd[r], inverse = 1.f / static_cast<float>(C);
         // 1. The two means.
-        Vec g{}, h{};
-        eachVector(C, [&](int64_t k, auto vector) {
-          const Vec p = vector.get(d + k) * vector.get(w + k);
-          g += p;
-          h += p * (vector.get(v + k) - m);
-        });
-        const float meanG = hsum(g) * inverse, meanGx = hsum(h) * s * inverse;
+        const float meanG = static_cast<float>(sumOf(C, [](Vec e, Vec g) { return e * g; }, d, w)) * inverse;
+        const float meanGx = static_cast<float>(sumOf(C, [=](Vec e, Vec g, Vec u) { return e * g * (u - m); }, d, w, v)) * s * inverse;
         // 2. dx, and this row's share of dweight and dbias.
         eachVector(C, [&](int64_t k, auto vector) {
           const Vec e = vector.get(d + k), n = (vector.get(v + k) - m) * s;
