@@ -91,10 +91,10 @@ inline Vec tanh(Vec x) {
 
 /// ln x. x = m·2ᵉ with m in [√½, √2), f = m − 1: ln m = f − f²/2 + f³·P(f), 6e-9. Denormals count as zero.
 inline Vec vlog(Vec x) {
-  const IVec shifted = floatToBits(x) - 0x3f3504f3;  // √½
+  const IVec shifted = reinterpret_cast<IVec>(reinterpret_cast<UVec>(x) - 0x3f3504f3u);  // √½; unsigned: any bits may come, and wrap
   const IVec exponent = shifted >> 23;
   const Vec e = __builtin_convertvector(exponent, Vec);
-  const Vec f = bitsToFloat(floatToBits(x) - (exponent << 23)) - 1.f;
+  const Vec f = reinterpret_cast<Vec>(reinterpret_cast<UVec>(x) - (reinterpret_cast<UVec>(exponent) << 23)) - 1.f;
   Vec p = set1(-0.0763449302f);
   p = p * f + 0.127615756f;
   p = p * f + -0.131601831f;
