@@ -23,3 +23,4 @@ export { Convolution, type ConvolutionOptions, glu, receptiveField } from './cnn
 export { ConvTranslator, type ConvTranslatorConfig } from './conv-translator.ts';
 export { CarriedState } from './recurrent-state.ts';
 export { RnnTranslator, type RnnTranslatorConfig } from './rnn-translator.ts';
+export { balanceLoss, MixtureOfExperts, type MixtureOptions } from './mixture-of-experts.ts';

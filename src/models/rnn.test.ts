@@ -5,7 +5,7 @@ import { Convolution, glu, receptiveField } from './cnn.ts';
 import { CarriedState } from './recurrent-state.ts';
 import { type CellKind, Recurrent } from './rnn.ts';
 
-// torch.nn.RNN, GRU and LSTM are compared in test/parity/recurrent.test.ts.
+// torch.nn.RNN, GRU and LSTM are compared in test/parity/modules.test.ts.
 test.each(['rnn', 'gru', 'lstm'] as CellKind[])('9.1a %s: padding changes nothing, and a text may be read in pieces', (kind) => {
   using _ = scope();
   const rng = new Rng(1);

@@ -1,4 +1,5 @@
-"""Golden files from PyTorch's own modules: the encoder-decoder of 2017 out of torch.nn's encoder and decoder layers, and torch.nn's RNN, GRU, LSTM.
+"""Golden files from single modules: the encoder-decoder of 2017 out of torch.nn's encoder and decoder layers, torch.nn's RNN, GRU, LSTM, and
+Mixtral's mixture of experts from transformers.
 
     pip install torch safetensors transformers          # versions are recorded in each oracle.json
     python test/parity/make_torch.py test/parity/torch
@@ -15,6 +16,8 @@ import torch
 from golden import draw, spread, write
 from safetensors.torch import save_file
 from torch import nn
+from transformers import MixtralConfig
+from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock, load_balancing_loss_func
 
 B, S, T, V, C, H, F, N, NEW = 2, 11, 7, 37, 12, 3, 20, 2, 12
 LENGTHS = [11, 8]
@@ -134,9 +137,30 @@ def recurrent(folder, kind, bidirectional, layers):
     save(folder, names, golden, sum(p.numel() for p in model.parameters()))
 
 
+def mixture(folder):
+    config = MixtralConfig(hidden_size=5, intermediate_size=7, num_local_experts=4, num_experts_per_tok=2, router_jitter_noise=0)
+    model = MixtralSparseMoeBlock(config)
+    spread(model)
+    x = torch.randn(B, T, 5, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    y, router = model(x)
+    weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(4))
+    balance = load_balancing_loss_func((router,), 4, 2)
+    loss = (y * weight).sum() / 10 + balance
+    loss.backward()
+    parts = {"w1": "gateProj", "w3": "upProj", "w2": "downProj"}
+    names = {}
+    for key, p in model.named_parameters():
+        _, *rest = key.split(".")
+        names[f"experts.{rest[0]}.{parts[rest[1]]}.weight" if key.startswith("experts") else "router.weight"] = p
+    golden = {"x": x, "y": y, "balance": balance.reshape(1), "direction": weight, "loss": loss.reshape(1), "grad.x": x.grad}
+    golden |= {f"grad.{k}": p.grad for k, p in names.items()}
+    save(folder, names, golden, sum(p.numel() for p in model.parameters()))
+
+
 def main(out):
     transformer(os.path.join(out, "transformer-post-norm"), False)
     transformer(os.path.join(out, "transformer-pre-norm"), True)
+    mixture(os.path.join(out, "mixture-mixtral"))
     for kind in ("RNN", "GRU", "LSTM"):
         recurrent(os.path.join(out, f"{kind.lower()}"), kind, False, 2)
         recurrent(os.path.join(out, f"{kind.lower()}-bidirectional"), kind, True, 2)

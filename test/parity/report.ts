@@ -5,15 +5,17 @@ import { backend } from '../../src/tensor/index.ts';
 import { compareDecoder } from './decoders.ts';
 import { compareEncoder } from './encoders.ts';
 import { bounds, goldenRoot, type ParityRow } from './golden.ts';
-import { compareRecurrent } from './recurrent.ts';
+import { compareMixture, compareRecurrent } from './modules.ts';
 import { compareT5, compareTransformer } from './seq2seq.ts';
 
 const rows: ParityRow[] = [];
 for (const name of readdirSync(goldenRoot('./decoders'))) rows.push(await compareDecoder(name));
 for (const name of readdirSync(goldenRoot('./encoders'))) rows.push(compareEncoder(name));
 for (const name of readdirSync(goldenRoot('./seq2seq'))) rows.push(await compareT5(name));
-for (const name of readdirSync(goldenRoot('./torch')))
-  rows.push(name.startsWith('transformer') ? await compareTransformer(name) : compareRecurrent(name));
+for (const name of readdirSync(goldenRoot('./torch'))) {
+  if (name.startsWith('transformer')) rows.push(await compareTransformer(name));
+  else rows.push(name.startsWith('mixture') ? compareMixture() : compareRecurrent(name));
+}
 
 const within = (row: ParityRow): boolean =>
   (Object.keys(bounds) as (keyof typeof bounds)[]).every((key) => row[key] <= bounds[key]) && row.greedy !== false;
