@@ -37,6 +37,7 @@ const shows: Record<string, RegExp | ((stdout: string) => void)> = {
     expect(alibi[3]).toBeLessThan(1.05 * alibi[0]);
     expect(rotary[3]).toBeGreaterThan(1.05 * rotary[0]);
   },
+  '15': /16 of 16 repeated tokens said right[\s\S]*layer 1, a head that looks at what followed/,
 };
 
 test.each(examples)('examples/%s runs and shows what it says', (file) => {
