@@ -1,11 +1,16 @@
 /** The data workbench through the real command line: from a folder of mixed files to shards, and every refusal on the way. */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Annotating, annotationItems } from '../data/index.ts';
+import { annotateOnTerminal } from './annotate-screen.ts';
 import { main } from './main.ts';
+import { Output } from './output.ts';
 
 const home = process.cwd();
 const folder = mkdtempSync(join(tmpdir(), 'qkv-data-verbs-'));
@@ -223,4 +228,69 @@ test('what a killed run left behind goes with the next one', async () => {
   writeFileSync('late.jsonl.tmp-999999999', 'half');
   expect((await qkv('data', 'clean', 'mixed', 'out=late.jsonl')).code).toBe(0);
   expect(readdirSync('.').filter((f) => f.startsWith('late'))).toEqual(['late.jsonl']);
+});
+
+/** The real program with keys on its stdin. */
+const typed = (keys: string, ...argv: string[]) =>
+  spawnSync(
+    process.execPath,
+    ['--import', import.meta.resolve('tsx'), fileURLToPath(new URL('./main.ts', import.meta.url)), ...argv],
+    {
+      input: keys,
+      encoding: 'utf8',
+      env: { ...process.env, LANG: 'en_US.UTF-8', NO_COLOR: '1' },
+      cwd: folder,
+    },
+  );
+
+test('annotate by keys alone: label, undo, quit, go on, a second annotator, agreement, export', () => {
+  writeFileSync('reviews.txt', 'good\nbad\nso so\nfine\n');
+  const say = (keys: string, annotator: string) =>
+    typed(keys, 'data', 'annotate', 'reviews.txt', 'labels=pos,neg', 'data.documents=line', `annotator=${annotator}`, '--json');
+  const first = say('11u2q', 'ann'); // good pos, bad pos, taken back, bad neg, quit
+  expect(first.status, first.stderr).toBe(0);
+  expect(JSON.parse(first.stdout.trimEnd().split('\n').at(-1)!)).toMatchObject({ ended: 'quit', labelled: 2, left: 2 });
+  expect(JSON.parse(say('x11', 'ann').stdout.trimEnd().split('\n').at(-1)!)).toMatchObject({ ended: 'done', labelled: 4 });
+  const bob = JSON.parse(say('1s21', 'bob').stdout.trimEnd().split('\n').at(-1)!);
+  expect(bob).toMatchObject({ ended: 'done', labelled: 3, skipped: 1, agreement: { items: 3, annotators: ['ann', 'bob'] } });
+}, 60_000);
+
+test('annotate: agreement and export ask nothing; spans; columns that are not there are listed', async () => {
+  const shown = await qkv('data', 'annotate', 'reviews.txt', 'data.documents=line', '--agreement');
+  expect(shown.stdout).toMatch(/Cohen κ 0\.000 {2}ann · bob {2}\(3\)/); // pos pos pos against pos neg pos: no more than chance
+  const { stdout } = await qkv('data', 'annotate', 'reviews.txt', 'data.documents=line', '--export', 'jsonl');
+  expect(
+    stdout
+      .trimEnd()
+      .split('\n')
+      .map((l) => JSON.parse(l))
+      .map((r) => [r.text, r.label]),
+  ).toEqual([
+    ['good', 'pos'],
+    ['bad', 'neg'],
+    ['so so', 'pos'],
+    ['fine', 'pos'],
+  ]);
+  writeFileSync('news.jsonl', '{"text":"Ann Lee met 李白"}\n{"text":"No one"}\n');
+  const items = await annotationItems('news.jsonl');
+  const annotating = new Annotating(items);
+  const keys = (async function* () {
+    yield 'vl1\x1b[Cv\x1b[C2u';
+    yield 'hv\x1b[C1\r\r';
+  })();
+  const out = new Output({ stdout: { write: () => 0 }, stderr: { write: () => 0 } });
+  expect(await annotateOnTerminal(annotating, keys, out, { annotator: 'ann', labels: ['PER', 'LOC'], kind: 'span' })).toBe(
+    'done',
+  );
+  expect(annotating.of('ann').map((a) => a.label)).toEqual([
+    [
+      { from: 0, to: 7, label: 'PER' },
+      { from: 12, to: 14, label: 'PER' },
+    ],
+    [],
+  ]);
+  const wrong = await qkv('data', 'annotate', 'news.jsonl', 'labels=A,B', 'show=chosen', '--json');
+  expect(wrong.last).toMatchObject({ code: 'E141', exit: 65, values: { wanted: ['chosen'], columns: ['text'] } });
+  expect((await qkv('data', 'annotate', 'news.jsonl', 'labels=A,A', '--json')).last).toMatchObject({ code: 'E103' });
+  expect((await qkv('data', 'annotate', 'news.jsonl', '--json')).last).toMatchObject({ code: 'E108' });
 });

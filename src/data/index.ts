@@ -1,4 +1,6 @@
 /** Text on disk → training batches. Read in this order: lines, rows, sources, clean, dedupe, split, workbench, shards, prepare, batches. */
+export * from './agreement.ts';
+export * from './annotate.ts';
 export * from './batches.ts';
 export * from './clean.ts';
 export { type DedupeOptions, jaccard, type Leak, leakTest, type NearDuplicates, nearDuplicates, shingles } from './dedupe.ts';

@@ -5,15 +5,16 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { type Item, itemId } from './annotate.ts';
 import { cleaner, type Rule, type RuleReport } from './clean.ts';
 import { type DedupeOptions, leakTest, nearDuplicates } from './dedupe.ts';
 import { fsyncFolder, realFs, step, writeFileAtomic } from './disk.ts';
-import { emptyData } from './errors.ts';
+import { emptyData, noColumns } from './errors.ts';
 import { JsonlFile } from './jsonl-file.ts';
 import { isAlive } from './prepare.ts';
 import { type DocumentRecord, records } from './records.ts';
 import { type NotedKind, type RefusedKind, Rejects } from './rejects.ts';
-import { listSources, type SourceOptions } from './sources.ts';
+import { listSources, rowsOf, type SourceOptions } from './sources.ts';
 import { documentHash } from './split.ts';
 
 export interface PassOptions extends SourceOptions {
@@ -279,4 +280,32 @@ async function written(out: string, run: (file: JsonlFile) => Promise<PassReport
   } finally {
     file.abandon();
   }
+}
+
+/** The documents at `path` as items to label; copies are one item. `show`: the columns of a row, one below the other, instead of its text. */
+export async function annotationItems(
+  path: string,
+  { show, ...options }: PassOptions & { show?: readonly string[] } = {},
+): Promise<Item[]> {
+  const items = new Map<string, Item>();
+  const add = (text: string, source: string, line: number) => {
+    const id = itemId(text);
+    if (!items.has(id)) items.set(id, { id, text, source, line });
+  };
+  if (!show) await pass(path, options, ({ text, source, line }) => add(text, source, line));
+  else {
+    const rejects = new Rejects(options.maxRejected ?? 0.01);
+    for (const file of await listSources(path))
+      for await (const { line, values } of rowsOf(file, { ...options, rejects })) {
+        const missing = show.filter((c) => !Object.hasOwn(values, c));
+        if (missing.length > 0) throw noColumns(file.path, line, missing, Object.keys(values), 'show=…');
+        add(
+          show.map((c) => `${c}: ${typeof values[c] === 'string' ? values[c] : JSON.stringify(values[c])}`).join('\n'),
+          file.path,
+          line,
+        );
+      }
+    rejects.check();
+  }
+  return [...items.values()];
 }

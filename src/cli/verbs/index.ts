@@ -1,7 +1,7 @@
 /** All verbs, in the order in which `qkv help` lists them. */
 import type { Verb } from '../verb.ts';
 import { configKeys, configShow } from './config.ts';
-import { dataClean, dataDedup, dataInspect, dataLeak, dataPack, dataSplit, dataStats } from './data.ts';
+import { dataAnnotate, dataClean, dataDedup, dataInspect, dataLeak, dataPack, dataSplit, dataStats } from './data.ts';
 import { describe } from './describe.ts';
 import { doctor } from './doctor.ts';
 import { evaluate } from './eval.ts';
@@ -33,6 +33,7 @@ const working: Verb[] = [
   dataSplit,
   dataLeak,
   dataPack,
+  dataAnnotate,
   tokTrain,
   tokEncode,
   tokShow,
