@@ -48,15 +48,13 @@ console.log(`loss of the tokens that repeat, ${steps} steps:\n${curve(losses, { 
 using _ = scope('look');
 const { inputs, targets } = text(new Rng(7), 8);
 const said = [...noGrad(() => forward(inputs, 1, true).argmax()).readSync()];
-console.log(
-  `\na new text of period 8: ${targets.filter((id, t) => id === said[t]).length} of ${T - 8} repeated tokens said right`,
-);
+const right = targets.filter((id, t) => id === said[t]).length;
+console.log(`\na new text of period 8: ${right} of ${T - 8} repeated tokens said right`);
 const show = (weights: Tensor, distance: number, title: string) => {
   const heads = Array.from({ length: H }, (_, h) => [...weights.slice(1, h, h + 1).readSync()]);
   const share = (head: number[]) => head.reduce((sum, p, i) => sum + (Math.floor(i / T) - (i % T) === distance ? p : 0), 0);
-  console.log(
-    heatmap(heads.sort((a, b) => share(b) - share(a))[0], { labels: inputs.map((id) => 'abcdefghijklmnop'[id]), title }),
-  );
+  const best = heads.sort((a, b) => share(b) - share(a))[0];
+  console.log(heatmap(best, { labels: inputs.map((id) => 'abcdefghijklmnop'[id]), title }));
 };
 show(seen[0], 1, '\nlayer 0, a head that looks at the token before:');
 show(seen[1], 7, '\nlayer 1, a head that looks at what followed this token last time:');
