@@ -14,6 +14,7 @@ const classes = {
   phi3: ['llama', 'Phi3ForCausalLM'],
   gemma2: ['gemma', 'Gemma2ForCausalLM'],
   gemma3_text: ['gemma', 'Gemma3ForCausalLM'],
+  olmo2: ['olmo2', 'Olmo2ForCausalLM'],
   gpt_neox: ['neox', 'GPTNeoXForCausalLM'],
 } as const satisfies Record<string, readonly [Family, string]>;
 type ModelType = keyof typeof classes;
@@ -55,6 +56,9 @@ export function switchesOf(c: PublishedConfig): Settings {
       return { ...common, qkNorm: type === 'qwen3', qkvBias: type === 'qwen2' };
     case 'smollm3':
       return { ...common, noRopeEvery: c.whole('no_rope_layer_interval', 4) };
+    case 'olmo2':
+      if (common.ropeScaling || common.headDim) c.fail('rope_scaling and head_dim are not read for olmo2');
+      return { ...common, normEps: c.number('rms_norm_eps', 1e-5) };
     case 'llama':
       return common;
   }
@@ -172,6 +176,7 @@ function ropeScalingOf(c: PublishedConfig, maxPositions: number): { ropeScaling?
 /** The class of transformers that computes what these settings say. */
 function modelTypeOf(family: Family, c: PublishedShape): ModelType {
   if (family === 'neox') return 'gpt_neox';
+  if (family === 'olmo2') return 'olmo2';
   if (family === 'gemma') return c.qkNorm ? 'gemma3_text' : 'gemma2';
   if (c.qkNorm) return 'qwen3';
   if (c.qkvBias) return 'qwen2';

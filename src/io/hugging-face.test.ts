@@ -34,6 +34,7 @@ const settings: [string, Family, PublishedShape][] = [
   ['smollm3', 'llama', { ...shape, noRopeEvery: 2, rotaryDim: 4 }],
   ['gemma2', 'gemma', { ...shape, window: 7, globalEvery: 2, queryScale: 5, attnSoftcap: 50, logitSoftcap: 30 }],
   ['gemma3_text', 'gemma', { ...shape, qkNorm: true, window: 7, globalEvery: 3, queryScale: 5, localRopeBase: 100 }],
+  ['olmo2', 'olmo2', shape],
   ['gpt_neox', 'neox', { ...shape, nKvHead: 2, rotaryDim: 4, parallel: false }],
 ];
 const plain = (x: unknown): unknown => JSON.parse(JSON.stringify(x)); // as in the file

@@ -60,7 +60,13 @@ const gemmaNames: [ours: RegExp, theirs: string, transposed?: boolean][] = [
   [/^blocks\.(\d+)\.mlpOutNorm\.weight$/, 'model.layers.$1.post_feedforward_layernorm.weight'],
   ...llamaNames,
 ];
-const names = { gpt2: gpt2Names, llama: llamaNames, neox: neoxNames, gemma: gemmaNames };
+/** As Llama's, but its two norms a block stand behind the branches. */
+const olmo2Names: [ours: RegExp, theirs: string, transposed?: boolean][] = [
+  [/^blocks\.(\d+)\.attnOutNorm\.weight$/, 'model.layers.$1.post_attention_layernorm.weight'],
+  [/^blocks\.(\d+)\.mlpOutNorm\.weight$/, 'model.layers.$1.post_feedforward_layernorm.weight'],
+  ...llamaNames,
+];
+const names = { gpt2: gpt2Names, llama: llamaNames, neox: neoxNames, gemma: gemmaNames, olmo2: olmo2Names };
 export type Family = keyof typeof names;
 
 /** The published name and layout of our tensor `ours`. */

@@ -171,7 +171,13 @@ export function loadPretrained(folder: string, { dropout = 0 }: { dropout?: numb
     throw error;
   }
 }
-const prefixes: Record<Family, string> = { gpt2: 'transformer.', llama: 'model.', gemma: 'model.', neox: 'gpt_neox.' };
+const prefixes: Record<Family, string> = {
+  gpt2: 'transformer.',
+  llama: 'model.',
+  gemma: 'model.',
+  olmo2: 'model.',
+  neox: 'gpt_neox.',
+};
 const buffers = 'attn\\.(masked_)?bias$|attention\\.(masked_)?bias$|rotary_emb\\.inv_freq$';
 const publishedExtras = ({ tied }: PublishedShape): RegExp =>
   new RegExp(tied ? `^(lm_head|embed_out)\\.weight$|${buffers}` : buffers);

@@ -4,10 +4,11 @@ import { Gemma, type GemmaConfig } from './gemma.ts';
 import { GPT2 } from './gpt2.ts';
 import { Llama, type LlamaConfig } from './llama.ts';
 import { NeoX, type NeoXConfig } from './neox.ts';
+import { Olmo2 } from './olmo2.ts';
 
 /** The settings that decide a decoder's shape; the names are those of the command line. */
 export interface DecoderSettings extends DecoderSwitches {
-  model: 'gpt2' | 'llama' | 'neox' | 'gemma';
+  model: 'gpt2' | 'llama' | 'neox' | 'gemma' | 'olmo2';
   nLayer: number;
   nHead: number;
   nKvHead: number;
@@ -33,7 +34,7 @@ export type DecoderSwitches = Partial<
 export function buildDecoder(
   { model, seed, ...settings }: DecoderSettings,
   vocabSize: number,
-): Decoder & (GPT2 | Llama | NeoX | Gemma) {
+): Decoder & (GPT2 | Llama | NeoX | Gemma | Olmo2) {
   const rng = new Rng(seed);
   switch (model) {
     case 'gpt2':
@@ -44,5 +45,7 @@ export function buildDecoder(
       return new NeoX({ ...settings, vocabSize }, rng);
     case 'gemma':
       return new Gemma({ ...settings, window: settings.window ?? settings.contextLength, vocabSize }, rng);
+    case 'olmo2':
+      return new Olmo2({ ...settings, vocabSize }, rng);
   }
 }

@@ -14,6 +14,7 @@ export type { Decoder, DecoderConfig, TokenBatch } from './decoder.ts';
 export { type DecodeContext, type EncoderDecoder, type PairBatch, pairLogits, SourceWriter } from './encoder-decoder.ts';
 export { GPT2, type GPT2Config } from './gpt2.ts';
 export { Llama, type LlamaConfig } from './llama.ts';
+export { Olmo2, type Olmo2Config } from './olmo2.ts';
 export { T5, type T5Config } from './t5.ts';
 export { Transformer, type TransformerConfig } from './transformer.ts';
 export { Gemma, type GemmaConfig } from './gemma.ts';

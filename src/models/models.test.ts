@@ -7,6 +7,7 @@ import { Gemma } from './gemma.ts';
 import { GPT2 } from './gpt2.ts';
 import { Llama } from './llama.ts';
 import { NeoX } from './neox.ts';
+import { Olmo2 } from './olmo2.ts';
 
 const size = { vocabSize: 29, contextLength: 16, nLayer: 2, nHead: 2, dModel: 12 };
 const families: [string, () => Decoder][] = [
@@ -20,6 +21,7 @@ const families: [string, () => Decoder][] = [
     'llama, window, biases, layers without positions',
     () => new Llama({ ...size, window: 3, qkvBias: true, noRopeEvery: 2, headDim: 4, rotaryDim: 2 }, new Rng(1)),
   ],
+  ['olmo2', () => new Olmo2({ ...size, nHead: 3, nKvHead: 1 }, new Rng(1))],
   ['neox', () => new NeoX({ ...size, rotaryDim: 2 }, new Rng(1))],
   ['neox, one branch after the other', () => new NeoX({ ...size, rotaryDim: 2, parallel: false, tied: true }, new Rng(1))],
   ['gemma, soft caps', () => new Gemma({ ...size, window: 3, attnSoftcap: 50, logitSoftcap: 30 }, new Rng(1))],

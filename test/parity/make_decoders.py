@@ -64,6 +64,7 @@ MODELS = {
         layer_types=["sliding_attention", "sliding_attention", "full_attention"], sliding_window_pattern=3,
         rope_theta=1000.0, rope_local_base_freq=10.0,
     ),
+    "olmo2": transformers.Olmo2Config(**dict(grouped, pad_token_id=None)),
     "pythia": transformers.GPTNeoXConfig(
         hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=3, max_position_embeddings=32,
         rotary_pct=0.25, attention_dropout=0, hidden_dropout=0, **common
