@@ -29,14 +29,15 @@ export interface Addon {
 }
 
 // src/tensor/backends/native/ and dist/tensor/backends/native/ are equally deep.
-const built = fileURLToPath(new URL('../../../../native/build/qkv.node', import.meta.url));
+/** Where the addon is looked for. */
+export const addonPath =
+  process.env['QKV_NATIVE'] ?? fileURLToPath(new URL('../../../../native/build/qkv.node', import.meta.url));
 let cached: Addon | undefined;
 
 /** The addon, or undefined when it has not been built. Throws when it is there and cannot be loaded: that is worth knowing. */
 export function loadAddon(): Addon | undefined {
   if (cached !== undefined) return cached;
-  const path = process.env['QKV_NATIVE'] ?? built;
-  if (path === 'off' || !existsSync(path)) return undefined;
-  cached = createRequire(import.meta.url)(path) as Addon;
+  if (addonPath === 'off' || !existsSync(addonPath)) return undefined;
+  cached = createRequire(import.meta.url)(addonPath) as Addon;
   return cached;
 }
