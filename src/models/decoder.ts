@@ -1,4 +1,4 @@
-import type { Context, KVCache } from '../attention/index.ts';
+import type { AttentionCache, Context } from '../attention/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 
 /** What every decoder needs to know of its size; each family adds its own. */
@@ -29,5 +29,5 @@ export interface Decoder {
   /** Mean cross-entropy, in nats a token, of predicting each next id. */
   loss(batch: TokenBatch, ctx?: Context): Tensor;
   /** Empty key-value caches, one a layer, for B sequences of at most `length` tokens. */
-  newCaches(B: number, length?: number): KVCache[];
+  newCaches(B: number, length?: number): AttentionCache[];
 }
