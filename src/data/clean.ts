@@ -368,7 +368,7 @@ export const webRules = (): Rule[] => [
 
 /** Keeps documents of min … max characters (code units). */
 export const length = ({ min = 1, max = Number.MAX_SAFE_INTEGER } = {}): Rule => ({
-  name: `length(${min},${max})`,
+  name: `length(${min},${max === Number.MAX_SAFE_INTEGER ? '∞' : max})`,
   apply: (text) => (text.length >= min && text.length <= max ? text : undefined),
 });
 
