@@ -173,6 +173,53 @@ function settingsOf(c: PublishedConfig): { variant: BertVariant; settings: BertC
   };
 }
 
+const published: Record<BertVariant, string> = { bert: 'Bert', roberta: 'Roberta', distilbert: 'DistilBert', electra: 'Electra' };
+const classEnds: Record<EncoderTask, string> = {
+  base: 'Model',
+  maskedLM: 'ForMaskedLM',
+  sequence: 'ForSequenceClassification',
+  tokens: 'ForTokenClassification',
+  span: 'ForQuestionAnswering',
+  replaced: 'ForPreTraining',
+};
+
+/** config.json of an encoder and its head as `from_pretrained` reads it. */
+export function publishedBertConfig(
+  variant: BertVariant,
+  task: EncoderTask,
+  c: Bert['config'],
+  { labels = 2, padId = 0 } = {},
+): Record<string, unknown> {
+  const common = {
+    architectures: [`${published[variant]}${classEnds[task]}`],
+    model_type: variant,
+    torch_dtype: 'float32',
+    vocab_size: c.vocabSize,
+    max_position_embeddings: c.contextLength + c.firstPosition,
+    pad_token_id: c.firstPosition > 0 ? c.firstPosition - 1 : padId,
+    id2label: Object.fromEntries(Array.from({ length: labels }, (_, i) => [i, `LABEL_${i}`])),
+    label2id: Object.fromEntries(Array.from({ length: labels }, (_, i) => [`LABEL_${i}`, i])),
+  };
+  const activation = Object.keys(activations).find((key) => activations[key] === c.activation);
+  if (variant === 'distilbert') {
+    const shape = { dim: c.dModel, hidden_dim: c.dFF, n_layers: c.nLayer, n_heads: c.nHead };
+    return { ...common, ...shape, activation, dropout: c.dropout, attention_dropout: c.dropout };
+  }
+  return {
+    ...common,
+    hidden_size: c.dModel,
+    intermediate_size: c.dFF,
+    num_hidden_layers: c.nLayer,
+    num_attention_heads: c.nHead,
+    type_vocab_size: c.nSegment,
+    hidden_act: activation,
+    layer_norm_eps: c.normEps,
+    hidden_dropout_prob: c.dropout,
+    attention_probs_dropout_prob: c.dropout,
+    ...(variant === 'electra' ? { embedding_size: c.embeddingSize } : {}),
+  };
+}
+
 const tasksByClass: [RegExp, EncoderTask][] = [
   [/^Electra\w*ForPreTraining$/, 'replaced'],
   [/For(MaskedLM|PreTraining)$/, 'maskedLM'],

@@ -1,6 +1,7 @@
 // config.json of the decoders with rotary positions ↔ our settings: Llama and its relatives, Gemma, GPT-NeoX.
 
 import type { RopeScaling } from '../attention/index.ts';
+import { CheckpointError } from './checkpoint-error.ts';
 import type { Family, PublishedShape, Stored } from './hugging-face.ts';
 import type { PublishedConfig } from './published-config.ts';
 
@@ -175,6 +176,18 @@ function ropeScalingOf(c: PublishedConfig, maxPositions: number): { ropeScaling?
 
 /** The class of transformers that computes what these settings say. */
 function modelTypeOf(family: Family, c: PublishedShape): ModelType {
+  if (family === 'llama') {
+    const switches = (['qkNorm', 'qkvBias', 'noRopeEvery', 'window'] as const).filter((key) => c[key]);
+    const partial = c.rotaryDim !== undefined && c.rotaryDim !== (c.headDim ?? c.dModel / c.nHead);
+    if (switches.length > 1 || partial)
+      throw new CheckpointError(
+        'CONFIG',
+        'config.json',
+        `no published class has ${[...switches, ...(partial ? ['rotaryDim'] : [])].join(' and ')}${switches.length > 1 ? ' together' : ''}`,
+        'Such a model can be kept as a run of qkv, not as a Hugging Face folder',
+        1,
+      );
+  }
   if (family === 'neox') return 'gpt_neox';
   if (family === 'olmo2') return 'olmo2';
   if (family === 'gemma') return c.qkNorm ? 'gemma3_text' : 'gemma2';
@@ -221,7 +234,7 @@ export function publishedSwitches(family: Family, c: PublishedShape): Record<str
   if (family !== 'gemma') {
     const own: Partial<Record<ModelType, object>> = {
       mistral: { sliding_window: (c.window ?? 0) + 1 },
-      smollm3: { no_rope_layer_interval: c.noRopeEvery },
+      smollm3: { no_rope_layer_interval: c.noRopeEvery, pad_token_id: null },
     };
     return { ...rotary, hidden_act: 'silu', mlp_bias: false, ...own[type] };
   }
@@ -235,7 +248,7 @@ export function publishedSwitches(family: Family, c: PublishedShape): Record<str
     layer_types: Array.from({ length: c.nLayer }, (_, i) => ((i + 1) % every === 0 ? 'full_attention' : 'sliding_attention')),
     attn_logit_softcapping: c.attnSoftcap ?? null,
     final_logit_softcapping: c.logitSoftcap ?? null,
-    ...(type === 'gemma3_text' ? { rope_local_base_freq: c.localRopeBase ?? 10_000 } : {}),
+    ...(type === 'gemma3_text' ? { rope_local_base_freq: c.localRopeBase ?? c.ropeBase } : {}),
   };
 }
 

@@ -64,6 +64,33 @@ export function t5SettingsOf(config: Record<string, unknown>, file: string): Pub
   };
 }
 
+/** config.json of a T5 as `from_pretrained` reads it. */
+export function publishedT5Config(c: T5['config'], { startId = 0, endId = 1 } = {}): Record<string, unknown> {
+  return {
+    architectures: ['T5ForConditionalGeneration'],
+    model_type: 't5',
+    torch_dtype: 'float32',
+    is_encoder_decoder: true,
+    vocab_size: c.vocabSize,
+    n_positions: c.contextLength,
+    d_model: c.dModel,
+    d_kv: c.headDim,
+    d_ff: c.dFF,
+    num_layers: c.nEncoderLayer,
+    num_decoder_layers: c.nLayer,
+    num_heads: c.nHead,
+    relative_attention_num_buckets: c.nBuckets,
+    relative_attention_max_distance: c.maxDistance,
+    feed_forward_proj: c.gated ? 'gated-gelu' : 'relu',
+    tie_word_embeddings: c.tied,
+    layer_norm_epsilon: c.normEps,
+    dropout_rate: c.dropout,
+    decoder_start_token_id: startId,
+    eos_token_id: endId,
+    pad_token_id: 0,
+  };
+}
+
 /**
  * An encoder-decoder of the T5 family from a folder as `save_pretrained` writes it.
  * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader

@@ -31,7 +31,7 @@ const settings: [string, Family, PublishedShape][] = [
   ['qwen3', 'llama', { ...shape, qkNorm: true, headDim: 4, ropeScaling: yarn }],
   ['qwen2', 'llama', { ...shape, qkvBias: true }],
   ['mistral', 'llama', { ...shape, window: 7 }],
-  ['smollm3', 'llama', { ...shape, noRopeEvery: 2, rotaryDim: 4 }],
+  ['smollm3', 'llama', { ...shape, noRopeEvery: 2 }],
   ['gemma2', 'gemma', { ...shape, window: 7, globalEvery: 2, queryScale: 5, attnSoftcap: 50, logitSoftcap: 30 }],
   ['gemma3_text', 'gemma', { ...shape, qkNorm: true, window: 7, globalEvery: 3, queryScale: 5, localRopeBase: 100 }],
   ['olmo2', 'olmo2', shape],
@@ -44,6 +44,13 @@ test.each(settings)('config.json of %s says all that the settings say', (modelTy
   expect(published['model_type']).toBe(modelType);
   const back = settingsOfPublished(plain(published) as Record<string, unknown>, 'config.json');
   expect(back).toMatchObject({ ...s, model: family });
+});
+
+test('what no published class computes is not written as another one', () => {
+  expect(() => publishedConfig('llama', { ...shape, qkNorm: true, window: 3 })).toThrow(
+    'no published class has qkNorm and window together',
+  );
+  expect(() => publishedConfig('llama', { ...shape, rotaryDim: 2 })).toThrow('rotaryDim');
 });
 
 test('what this reader does not know is refused with its value', () => {

@@ -22,11 +22,13 @@ export { parseStrictJson, type StrictJson, toPlain } from './strict-json.ts';
 export { openWeights } from './weights.ts';
 export {
   bertStoredAs,
+  publishedBertConfig,
   type EncoderTask,
   type EncoderTasks,
   type LoadedEncoder,
   loadEncoder,
   type LoadEncoderOptions,
 } from './hugging-face-bert.ts';
-export { loadEncoderDecoder, type PublishedT5, t5StoredAs } from './hugging-face-t5.ts';
+export { loadEncoderDecoder, type PublishedT5, publishedT5Config, t5StoredAs } from './hugging-face-t5.ts';
+export { savePretrained } from './save-pretrained.ts';
 export { fillTensors, loadPretrained, loadWeights } from './model-weights.ts';

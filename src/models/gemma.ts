@@ -24,7 +24,7 @@ export interface GemmaConfig extends DecoderConfig {
   window: number;
   /** Layer i is global when (i + 1) is a multiple of it: 2 in Gemma 2, 6 in Gemma 3. */
   globalEvery?: number;
-  /** The base of the angles, of the global layers and of the local ones. */
+  /** The base of the angles, of the global layers and of the local ones (Gemma 3: 10⁶ and 10⁴); one for both when the second is left out. */
   ropeBase?: number;
   localRopeBase?: number;
   /** Of the global layers. */
@@ -45,7 +45,7 @@ export const gemmaDefaults = (c: GemmaConfig) => ({
   queryScale: c.headDim ?? c.dModel / c.nHead,
   globalEvery: 2,
   ropeBase: 10_000,
-  localRopeBase: 10_000,
+  localRopeBase: c.ropeBase ?? 10_000,
   qkNorm: false,
   normEps: 1e-6,
   dropout: 0,

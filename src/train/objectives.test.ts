@@ -20,10 +20,9 @@ test('masked LM asks 15 %, of which 80 % are masked, 10 % random, 10 % as they w
   expectShare(asked.length, candidates, 0.15);
   expectShare(asked.filter((i) => inputs[i] === 3).length, asked.length, 0.8);
   expectShare(asked.filter((i) => inputs[i] === ids[i]).length, asked.length, 0.1 + 0.1 / V);
-  for (let i = 0; i < ids.length; i++) {
-    if (targets[i] === -100) expect(inputs[i]).toBe(ids[i]);
-    else expect(targets[i] === ids[i] && !special.has(ids[i])).toBe(true);
-  }
+  const right = (i: number): boolean =>
+    targets[i] === -100 ? inputs[i] === ids[i] : targets[i] === ids[i] && !special.has(ids[i]);
+  expect([...ids.keys()].every(right)).toBe(true);
   expect(maskTokens(ids, { vocabSize: V, maskId: 3, special, rng: new Rng(5) }).inputs).toEqual(inputs);
 });
 
@@ -100,7 +99,7 @@ test('half of the second sentences follow, half come from another document', () 
   const documents = Array.from({ length: 40 }, (_, d) => Array.from({ length: 101 }, (_s, i) => ({ d, i })));
   const pairs = nextSentencePairs(documents, new Rng(1));
   expect(pairs.length).toBe(4000);
-  for (const { a, b, label } of pairs) expect(label === 0 ? a.d === b.d && b.i === a.i + 1 : a.d !== b.d).toBe(true);
+  expect(pairs.every(({ a, b, label }) => (label === 0 ? a.d === b.d && b.i === a.i + 1 : a.d !== b.d))).toBe(true);
   expectShare(pairs.filter((p) => p.label === 0).length, pairs.length, 0.5);
   expect(() => nextSentencePairs([['a', 'b']], new Rng(1))).toThrow('at least 2');
 });

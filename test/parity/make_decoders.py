@@ -56,7 +56,7 @@ MODELS = {
         **dict(grouped, hidden_size=48), partial_rotary_factor=0.75, sliding_window=5, pad_token_id=None
     ),
     "gemma2": transformers.Gemma2Config(
-        **dict(grouped, num_hidden_layers=4), head_dim=6, query_pre_attn_scalar=7, sliding_window=4, attn_logit_softcapping=2.0,
+        **dict(grouped, num_hidden_layers=4), head_dim=6, query_pre_attn_scalar=7, sliding_window=4, attn_logit_softcapping=2.0, rope_theta=1000.0,
         final_logit_softcapping=3.0, pad_token_id=None, hidden_activation="gelu_pytorch_tanh",
     ),
     "gemma3": transformers.Gemma3TextConfig(
