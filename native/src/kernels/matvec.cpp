@@ -47,9 +47,13 @@ template <bool rounded, class... A> inline Vec fetch(A... a) {
   return rounded ? roundBf16(v) : v;
 }
 
+/// Rows of Z read at once.
+template <int T> constexpr int streams() { return T <= 2 ? 4 : T <= 4 ? 2 : 1; }
+
 /// R rows of Z, `apart` rows from each other, against all T rows of X.
 template <int T, int R, bool rounded, class S> void dotRows(const Job& job, const S* z, int64_t n, int64_t apart) {
-  constexpr int U = T * R < 6 ? 2 : 1;  // chains enough to hide the latency of an FMA
+  // Chains enough to hide the latency of an FMA. The same for the rows that are left over: which ones they are depends on the threads, their bits must not.
+  constexpr int U = T * streams<T>() < 6 ? 2 : 1;
   const int64_t K = job.thin.K, stride = job.thin.z.rowStride;
   const S* row[R];
   for (int r = 0; r < R; r++) row[r] = z + (n + r * apart) * stride;
@@ -79,7 +83,7 @@ template <int T, int R, bool rounded, class S> void dotRows(const Job& job, cons
     for (int r = 0; r < R; r++) job.put(t, n + r * apart, hsum(U == 2 ? sum[0][t][r] + sum[U - 1][t][r] : sum[0][t][r]));
 }
 template <int T, bool rounded, class S> void dots(const Job& job, const S* z, int64_t begin, int64_t end, int) {
-  constexpr int R = T <= 2 ? 4 : T <= 4 ? 2 : 1;
+  constexpr int R = streams<T>();
   const int64_t apart = (end - begin) / R;
   for (int64_t n = begin; n < begin + apart; n++) dotRows<T, R, rounded>(job, z, n, apart);
   for (int64_t n = begin + apart * R; n < end; n++) dotRows<T, 1, rounded>(job, z, n, 0);
