@@ -91,6 +91,7 @@ void layerNormBackward(const Args& a) {
       Accumulator sums(thread, dw, 2 * C);
       for (int64_t r = group * perGroup; r < std::min(R, (group + 1) * perGroup); r++) {
         const float *d = dy[r], *v = x[r];
+        const float *nextD = dy[std::min(r + 1, R - 1)], *nextX = x[std::min(r + 1, R - 1)];
         float* to = dx[r];
         const float m = mean[r], s = rstd[r], inverse = 1.f / static_cast<float>(C);
         // 1. The two means.
@@ -98,6 +99,8 @@ void layerNormBackward(const Args& a) {
         const float meanGx = static_cast<float>(sumOf(C, [=](Vec e, Vec g, Vec u) { return e * g * (u - m); }, d, w, v)) * s * inverse;
         // 2. dx, and this row's share of dweight and dbias.
         eachVector(C, [&](int64_t k, auto vector) {
+          __builtin_prefetch(nextD + k);
+          __builtin_prefetch(nextX + k);
           const Vec e = vector.get(d + k), n = (vector.get(v + k) - m) * s;
           vector.put(to + k, s * (e * vector.get(w + k) - meanG - n * meanGx));
           vector.put(dw + k, vector.get(dw + k) + e * n);
@@ -143,10 +146,13 @@ void rmsNormBackward(const Args& a) {
       Accumulator sums(thread, dw, C);
       for (int64_t r = group * perGroup; r < std::min(R, (group + 1) * perGroup); r++) {
         const float *d = dy[r], *v = x[r], s = rstd[r];
+        const float *nextD = dy[std::min(r + 1, R - 1)], *nextX = x[std::min(r + 1, R - 1)];
         float* to = dx[r];
         const double dot = sumOf(C, [=](Vec e, Vec u, Vec g) { return e * u * (g + offset); }, d, v, w);
         const float pull = static_cast<float>(dot * static_cast<double>(s) / static_cast<double>(C)) * s;  // rstd·mean(g·x̂)
         eachVector(C, [&](int64_t k, auto vector) {
+          __builtin_prefetch(nextD + k);
+          __builtin_prefetch(nextX + k);
           const Vec e = vector.get(d + k), u = vector.get(v + k);
           vector.put(to + k, s * (e * (vector.get(w + k) + offset) - u * pull));
           vector.put(dw + k, vector.get(dw + k) + e * (u * s));

@@ -6,7 +6,7 @@
 namespace qkv::QKV_ISA {
 namespace {
 
-constexpr int64_t kPiece = 16384;
+constexpr int64_t kPiece = 65536;  // long enough for the prefetcher to run, short enough to share a small model between threads
 
 struct Piece {
   int tensor;

@@ -53,6 +53,7 @@ void softmax(const Args& a) {
   eachRow(x, false, [&](int64_t r) {
     const float* from = x[r];
     float* to = y[r];
+    const float* next = x[std::min(r + 1, x.R - 1)];
     const float most = rowMax(from, C);
     if (!std::isfinite(most)) {
       const float lse = lseOfOdd(from, C);
@@ -66,6 +67,7 @@ void softmax(const Args& a) {
     for (int64_t stop = 0; i + 2 * W <= C;) {  // sums of at most 4096 elements, added in f64
       stop = std::min(C, i + 4096);
       for (; i + 2 * W <= stop; i += 2 * W) {
+        __builtin_prefetch(next + i);  // a little at a time: asked for all at once, the next row would delay this one
         const Vec e0 = expTo88(load(from + i) - m), e1 = expTo88(load(from + i + W) - m);
         store(to + i, e0);
         store(to + i + W, e1);
