@@ -733,8 +733,14 @@ export const dataAnnotate: Verb = {
           out.answer(`Cohen κ ${kappa.toFixed(3)}  ${a} · ${b}  (${n(both)})`);
         out.answer(`${rest.join(' · ')}  (${n(agreement.items)})`);
       } else if (!asks) out.answer(out.t({ en: 'no document was labelled by two annotators', zh: '还没有两人都标注过的文档' }));
+      const same = args.settings.filter((s) => ended === 'quit' || ['out', 'show'].includes(s.key) || s.key.startsWith('data.'));
       out.say(
-        `${out.t({ en: 'Next', zh: '下一步' })}  qkv data annotate ${shellWord(here(path))} ${ended === 'quit' ? `labels=${shellWord(given.labels!)} annotator=${shellWord(given.annotator)}` : `--export ${given.kind === 'span' ? 'conll' : 'jsonl'}`}`,
+        `${out.t({ en: 'Next', zh: '下一步' })}  ${[
+          'qkv data annotate',
+          shellWord(here(path)),
+          ...same.map((s) => `${s.key}=${shellWord(s.text)}`),
+          ...(ended === 'quit' ? [] : ['--export', given.kind === 'span' ? 'conll' : 'jsonl']),
+        ].join(' ')}`,
       );
       out.event({ type: 'result', ok: true, log: logPath, ended, ...progress, agreement });
       return 0;
