@@ -112,54 +112,43 @@ inline Vec vlog(Vec x) {
   return x == 0.f ? set1(-INFINITY) : y;
 }
 
-/// erf x = x·P(x²)/Q(x²) for |x| < 3.925, ±1 beyond. 2e-8
-inline Vec erf(Vec x) {
-  const Vec t = x * x;
-  Vec p = set1(2.04603211e-6f), q = set1(3.80478352e-5f);
-  p = p * t + 0.000284843742f;
-  q = q * t + 0.00116385739f;
-  p = p * t + 0.0037725463f;
-  q = q * t + 0.0149831903f;
-  p = p * t + 0.052769288f;
-  q = q * t + 0.114182673f;
-  p = p * t + 0.190593621f;
-  q = q * t + 0.502241929f;
-  p = p * t + 1.12837915f;
-  q = q * t + 1.f;
-  const Vec inside = vmax(set1(-1.f), vmin(set1(1.f), x * p / q));
-  return vabs(x) >= 3.925f ? vsign(x) : inside;
-}
+/// x·P(x²)/Q(x²), x² cut at `limit`², the result at ±½: a sigmoid curve through 0. P = p₀ + p₁t + …, Q = 1 + q₁t + …
+struct Sigmoidal {
+  float limit, p[6], q[6];
+  Vec operator()(Vec x) const {
+    const Vec t = vmin(set1(limit * limit), x * x);
+    Vec above = set1(p[5]), below = set1(q[5]);
+#pragma GCC unroll 5
+    for (int i = 4; i >= 0; i--) {
+      above = above * t + p[i];
+      below = below * t + q[i];
+    }
+    return vmin(set1(0.5f), vmax(set1(-0.5f), x * above / below));
+  }
+};
+/// Φ(x) − ½, 2e-8
+constexpr Sigmoidal gaussianHalf{5.5f,
+                                 {0.398942274f, 0.0334585856f, 0.00465146266f, 0.000164570586f, 6.30156419e-6f, 2.29313567e-8f},
+                                 {1.f, 0.250534638f, 0.0284159529f, 0.00186062798f, 7.21660009e-5f, 1.19903231e-6f}};
+/// ½·tanh(√(2/π)·(x + 0.044715 x³)), 2e-8
+constexpr Sigmoidal tanhHalf{5.2f,
+                             {0.398942287f, 0.0307165884f, 0.00364341888f, 0.000135615702f, 6.9865008e-6f, 2.33158264e-8f},
+                             {1.f, 0.244486969f, 0.0245097691f, 0.00131012686f, 7.60422346e-5f, 1.28945592e-6f}};
 
-/// Φ(x) − ½ = x·P(x²)/Q(x²) for |x| ≤ 5.5 (2e-8), ±½ beyond.
-inline Vec gaussianHalf(Vec x) {
-  const Vec t = vmin(set1(5.5f * 5.5f), x * x);
-  Vec p = set1(2.29313567e-8f), q = set1(1.19903231e-6f);
-  p = p * t + 6.30156419e-6f;
-  q = q * t + 7.21660009e-5f;
-  p = p * t + 0.000164570586f;
-  q = q * t + 0.00186062798f;
-  p = p * t + 0.00465146266f;
-  q = q * t + 0.0284159529f;
-  p = p * t + 0.0334585856f;
-  q = q * t + 0.250534638f;
-  p = p * t + 0.398942274f;
-  q = q * t + 1.f;
-  return vmin(set1(0.5f), vmax(set1(-0.5f), x * p / q));
-}
+inline Vec erf(Vec x) { return 2.f * gaussianHalf(x * 1.41421356f); }
 /// x·Φ(x).  Hendrycks & Gimpel 2016
 inline Vec gelu(Vec x) { return x * gaussianHalf(x) + 0.5f * x; }
 /// Φ(x) + x·φ(x)
 inline Vec geluSlope(Vec x) {
-  const Vec t = vmin(set1(13.26f * 13.26f), x * x);                                   // e^(−t/2) is 0 there
+  const Vec t = vmin(set1(13.26f * 13.26f), x * x);                          // e^(−t/2) is 0 there
   return 0.5f + gaussianHalf(x) + x * (expScaled(t, -0.5f) * 0.398942280f);  // 1/√(2π)
 }
-
-/// x/2·(1 + tanh u) = x·σ(2u), u = √(2/π)·(x + 0.044715 x³)
-inline Vec geluTanhArgument(Vec x) { return x * (1.59576912f + 0.0713548163f * (x * x)); }  // 2u
-inline Vec geluTanh(Vec x) { return x * sigmoid(geluTanhArgument(x)); }
+/// x·(½ + h), h = ½ tanh u, u = √(2/π)·(x + 0.044715 x³)
+inline Vec geluTanh(Vec x) { return x * tanhHalf(x) + 0.5f * x; }
+/// ½ + h + x·h′, h′ = (½ − 2h²)·u′
 inline Vec geluTanhSlope(Vec x) {
-  const Vec s = sigmoid(geluTanhArgument(x));
-  return s + x * (s * (1.f - s)) * (1.59576912f + 0.214064449f * (x * x));
+  const Vec h = tanhHalf(x);
+  return 0.5f + h + x * (0.25f - h * h) * (1.59576912f + 0.214064449f * (x * x));  // 2u′
 }
 
 inline Vec silu(Vec x) { return x * sigmoid(x); }
