@@ -24,4 +24,4 @@ console.log(`Next:
   npx qkv generate ${name} "The whale" temperature=0.9      let it write something else
   npx qkv trace ${name} "the white whale and the ship"      see what its heads look at
   npx qkv eval ${name}                                      loss, perplexity, bits per byte
-  npx qkv train data=YOUR-TEXT.txt                          teach it your own text`);
+  npx qkv train data=YOUR-TEXT.txt                            teach it your own text`);
