@@ -1,4 +1,4 @@
-import type { AttentionCache, Context } from '../attention/index.ts';
+import { type AttentionCache, type Context, inLayer, type LayerContext } from '../attention/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 
 /** What every decoder needs to know of its size; each family adds its own. */
@@ -30,4 +30,24 @@ export interface Decoder {
   loss(batch: TokenBatch, ctx?: Context): Tensor;
   /** Empty key-value caches, one a layer, for B sequences of at most `length` tokens. */
   newCaches(B: number, length?: number): AttentionCache[];
+}
+
+/** x (B, T, C) through every block in turn; a recorder sees what each gives, as `blocks.i.output`. */
+export function throughBlocks(
+  blocks: readonly { forward(x: Tensor, ctx: LayerContext): Tensor }[],
+  x: Tensor,
+  ctx: Context,
+): Tensor {
+  for (const [i, block] of blocks.entries()) {
+    const layer = inLayer(ctx, i);
+    x = block.forward(x, layer);
+    layer.record?.('output', x.detach());
+  }
+  return x;
+}
+
+/** The hidden states of the last place only: (B, T, C) → (B, C). */
+export function lastPlace(hidden: Tensor): Tensor {
+  const { B, T, C } = hidden.dims('B T C');
+  return hidden.slice(1, T - 1, T).reshape([B, C]);
 }

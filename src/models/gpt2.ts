@@ -1,9 +1,9 @@
 // B batch · T tokens · C = dModel channels · H heads · D head channels · V vocabulary
 
-import { attention, type Context, inLayer, KVCache, type LayerContext } from '../attention/index.ts';
+import { attention, type Context, KVCache, type LayerContext } from '../attention/index.ts';
 import { dropout, Embedding, LayerNorm, Linear, MLP } from '../nn/index.ts';
 import { check, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
-import type { Decoder, DecoderConfig, TokenBatch } from './decoder.ts';
+import { type Decoder, type DecoderConfig, lastPlace, throughBlocks, type TokenBatch } from './decoder.ts';
 
 export interface GPT2Config extends DecoderConfig {
   /** Dropout of the embeddings, the attention weights and what each block adds. */
@@ -96,21 +96,14 @@ export class GPT2 implements Decoder {
     );
     const tokens = this.tokenEmbedding.forward(ids, [B, T]);
     const places = Int32Array.from({ length: T }, (_, t) => start + t);
-    let x = dropout(tokens.add(this.positionEmbedding.forward(places, [T])), p, ctx);
-    for (const [i, block] of this.blocks.entries()) {
-      const layer = inLayer(ctx, i);
-      x = block.forward(x, layer);
-      layer.record?.('output', x.detach());
-    }
-    return this.norm.forward(x);
+    const x = dropout(tokens.add(this.positionEmbedding.forward(places, [T])), p, ctx);
+    return this.norm.forward(throughBlocks(this.blocks, x, ctx));
   }
   forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
     return linear(this.hidden(ids, shape, ctx), this.tokenEmbedding.weight);
   }
   nextLogits(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
-    const last = this.hidden(ids, [B, T], ctx)
-      .slice(1, T - 1, T)
-      .reshape([B, this.config.dModel]);
+    const last = lastPlace(this.hidden(ids, [B, T], ctx));
     return linear(last, this.tokenEmbedding.weight);
   }
   loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {

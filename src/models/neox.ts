@@ -1,9 +1,9 @@
 // B batch · T tokens · C = dModel channels · H heads · D head channels · F MLP width · V vocabulary
 
-import { attention, type Context, inLayer, KVCache, type LayerContext, Rotary } from '../attention/index.ts';
+import { attention, type Context, KVCache, type LayerContext, Rotary } from '../attention/index.ts';
 import { dropout, Embedding, LayerNorm, Linear, MLP } from '../nn/index.ts';
 import { check, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
-import type { Decoder, DecoderConfig, TokenBatch } from './decoder.ts';
+import { type Decoder, type DecoderConfig, lastPlace, throughBlocks, type TokenBatch } from './decoder.ts';
 
 export interface NeoXConfig extends DecoderConfig {
   dFF?: number;
@@ -123,21 +123,14 @@ export class NeoX implements Decoder {
   hidden(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
     const start = ctx.caches?.[0]?.length ?? 0;
     check(start + T <= this.config.contextLength, `${start + T} tokens, but contextLength is ${this.config.contextLength}`);
-    let x = dropout(this.tokenEmbedding.forward(ids, [B, T]), this.config.dropout, ctx);
-    for (const [i, block] of this.blocks.entries()) {
-      const layer = inLayer(ctx, i);
-      x = block.forward(x, layer);
-      layer.record?.('output', x.detach());
-    }
-    return this.norm.forward(x);
+    const x = dropout(this.tokenEmbedding.forward(ids, [B, T]), this.config.dropout, ctx);
+    return this.norm.forward(throughBlocks(this.blocks, x, ctx));
   }
   forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
     return linear(this.hidden(ids, shape, ctx), this.#headWeight);
   }
   nextLogits(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
-    const last = this.hidden(ids, [B, T], ctx)
-      .slice(1, T - 1, T)
-      .reshape([B, this.config.dModel]);
+    const last = lastPlace(this.hidden(ids, [B, T], ctx));
     return linear(last, this.#headWeight);
   }
   loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
