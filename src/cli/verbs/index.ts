@@ -1,7 +1,7 @@
 /** All verbs, in the order in which `qkv help` lists them. */
 import type { Verb } from '../verb.ts';
 import { configKeys, configShow } from './config.ts';
-import { dataAnnotate, dataClean, dataDedup, dataInspect, dataLeak, dataPack, dataSplit, dataStats } from './data.ts';
+import { dataAnnotate, dataClean, dataDedup, dataInspect, dataLeak, dataPack, dataSplit, dataStats } from './data/index.ts';
 import { describe } from './describe.ts';
 import { doctor } from './doctor.ts';
 import { evaluate } from './eval.ts';

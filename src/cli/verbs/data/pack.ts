@@ -1,0 +1,95 @@
+/** `qkv data pack`: text into token shards with a manifest. */
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { prepareData } from '../../../data/index.ts';
+import { QkvError } from '../../../errors.ts';
+import { settings } from '../../../settings/config.ts';
+import { bytes, count } from '../../format.ts';
+import { here, shellWord } from '../../messages.ts';
+import { table } from '../../output.ts';
+import type { Verb } from '../../verb.ts';
+import { required, verbSettings } from '../../verb-settings.ts';
+import { loadTokenizer } from '../tok.ts';
+import { fieldArgument, forceFlag, freeFolder, outFolder, passOptions, reading, sayRows, tokenizerWord } from './common.ts';
+
+const packSettings = {
+  tokenizer: tokenizerWord,
+  out: outFolder,
+  valFraction: settings.valFraction,
+  'data.split': settings['data.split'],
+  ...reading,
+};
+export const dataPack: Verb = {
+  name: 'data pack',
+  about: { en: 'text into token shards with a manifest, ready to train on', zh: '把文本变成带清单的词元分片，可直接训练' },
+  words: [{ name: 'PATH' }],
+  settings: packSettings,
+  flags: [forceFlag],
+  examples: [
+    'qkv data pack parts/train.jsonl tokenizer=tokenizer.json out=shards',
+    'qkv data pack book.txt tokenizer=byte out=shards valFraction=0.05',
+  ],
+  async run(args, out) {
+    const given = verbSettings(packSettings, args);
+    const folder = required(given.out, 'out=FOLDER', dataPack);
+    const { tokenizer } = loadTokenizer(required(given.tokenizer, 'tokenizer=FILE', dataPack));
+    if (!existsSync(join(folder, 'manifest.json')) && !looksUnfinished(folder)) freeFolder(folder);
+    const began = performance.now();
+    const { onProgress, ...options } = passOptions(given, out);
+    const prepared = await prepareData({
+      ...options,
+      path: args.words[0],
+      tokenizer,
+      outDir: folder,
+      valFraction: given.valFraction,
+      split: given['data.split'],
+      onProgress(p) {
+        if (p.kind === 'reading') onProgress?.(p);
+        // Other tokens are here: they stay, unless the command says otherwise.
+        if (p.kind === 'rebuild' && !args.flags['force'])
+          throw new QkvError('E158', `${folder}: ${p.reason}`, { path: folder, setting: 'out', reason: p.reason });
+      },
+    });
+    out.live('');
+    prepared.close();
+    const { manifest, reused } = prepared;
+    const seconds = (performance.now() - began) / 1000;
+    const n = (x: number) => count(x, out.lang);
+    out.answer(
+      table(
+        out.lang === 'zh'
+          ? ['部分', '文档', '词元', '字节', '字节/词元']
+          : ['part', 'documents', 'tokens', 'bytes', 'bytes a token'],
+        (['train', 'val'] as const).map((set) => [
+          set,
+          n(manifest[set].documents),
+          n(manifest[set].tokens),
+          bytes(manifest[set].bytes),
+          (manifest[set].bytes / Math.max(1, manifest[set].tokens)).toFixed(2),
+        ]),
+        [1, 2, 3, 4],
+      ),
+    );
+    sayRows(out, manifest.rows);
+    const shards = manifest.shards.reduce((sum, s) => sum + s.files.length, 0);
+    out.answer(
+      `${out.style('green', '✔')} ${here(folder)}  ${out.t({
+        en: `${n(shards)} shard(s) of ${manifest.dtype} · key ${manifest.key.slice(0, 8)} · ${reused ? 'already there, nothing to do' : `${seconds.toFixed(1)} s`}`,
+        zh: `${n(shards)} 个 ${manifest.dtype} 分片 · 键 ${manifest.key.slice(0, 8)} · ${reused ? '已经就绪，无需处理' : `${seconds.toFixed(1)} 秒`}`,
+      })}`,
+    );
+    out.say(
+      `${out.t({ en: 'Next', zh: '下一步' })}  qkv train data=${shellWord(here(args.words[0]))} tokenizer=${shellWord(given.tokenizer!)}${fieldArgument(given)}`,
+    );
+    out.event({ type: 'result', ok: true, out: folder, reused, seconds, ...manifest });
+    return 0;
+  },
+};
+
+/** A folder in which a run was killed before its manifest: only our own names. */
+const looksUnfinished = (folder: string) =>
+  existsSync(folder) &&
+  statSync(folder).isDirectory() &&
+  readdirSync(folder).every((f) =>
+    /^(\.tmp-prepare-|manifest\.json\.tmp-|[0-9a-f]{8}-(train|val|all)-\d{5}\.tokens$|rejects\.jsonl$)/.test(f),
+  );
