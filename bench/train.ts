@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { benchHome, Program, program, python, tuned } from './competitors/process.ts';
+import { benchHome, debianPython, Program, program, python, tuned } from './competitors/process.ts';
 import {
   best,
   describeMachine,
@@ -86,6 +86,10 @@ async function contenders(name: string, configuration: TrainConfiguration): Prom
     for (const precision of precisions)
       for (const mode of ['eager', 'compile'])
         found.push(await start(`PyTorch ${mode}`, precision, python, [program('torch-gpt2.py'), json, precision, mode]));
+  // An old release (1.13 in Debian 12), which other published comparisons use.
+  if (!args.ours)
+    for (const precision of precisions)
+      found.push(await start("Debian's PyTorch", precision, debianPython, [program('torch-gpt2.py'), json, precision, 'eager']));
   // In the browser's language: a hundred times slower on the larger ones, so that only the smallest is waited for.
   if (!args.ours && name === 'small')
     for (const [library, file, pkg] of [['jax-js', 'jax-gpt2.mjs', '@jax-js/jax']]) {

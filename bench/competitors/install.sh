@@ -2,7 +2,7 @@
 # Installs what the benchmarks compare with. Explicit: neither npm install, npm test nor npm run bench ever calls it.
 #   bench/competitors/install.sh
 # Everything lands in $QKV_BENCH_HOME (default ~/.cache/qkv-bench), outside of the repository, but for the Debian packages: oneDNN, OpenBLAS
-# (the OpenMP one, the faster of the two) and jemalloc. What cannot be installed is said and left out; the benchmarks say so, too.
+# (the OpenMP one, the faster of the two), jemalloc and Debian's PyTorch. What cannot be installed is said and left out; the benchmarks say so, too.
 # A Python that has torch already: QKV_BENCH_PYTHON=/path/to/python, for this script and for the benchmarks.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +13,7 @@ missing=()
 if command -v apt-get > /dev/null; then
   sudo=$([ "$(id -u)" = 0 ] || echo sudo)
   $sudo apt-get update -qq
-  $sudo apt-get install -y -qq --no-install-recommends libdnnl-dev libopenblas-openmp-dev libjemalloc2 || missing+=('Debian packages libdnnl-dev libopenblas-openmp-dev libjemalloc2')
+  $sudo apt-get install -y -qq --no-install-recommends libdnnl-dev libopenblas-openmp-dev libjemalloc2 python3-torch || missing+=('Debian packages libdnnl-dev libopenblas-openmp-dev libjemalloc2 python3-torch')
 fi
 compile() { # NAME LIBRARY
   "${CXX:-g++}" -O2 -std=c++20 "$here/$1.cpp" -o "$home/bin/$1" "-l$2" || missing+=("$1 (does not compile: is its library installed?)")

@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url';
 export const benchHome = process.env.QKV_BENCH_HOME ?? join(homedir(), '.cache', 'qkv-bench');
 /** A Python that can import torch. */
 export const python = process.env.QKV_BENCH_PYTHON ?? join(benchHome, 'venv', 'bin', 'python');
+/** The system's Python, for the PyTorch that Debian packages (python3-torch). */
+export const debianPython = '/usr/bin/python3';
 export const program = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 /**

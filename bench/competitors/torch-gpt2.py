@@ -28,6 +28,13 @@ def peak_resident():
         return int(re.search(r"VmHWM:\s+(\d+)", f.read())[1]) * 1024
 
 
+def causal_attention(q, k, v):
+    if hasattr(F, "scaled_dot_product_attention"):  # from PyTorch 2.0 on
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    scores = q @ k.transpose(2, 3) * (q.shape[3] ** -0.5)
+    return scores.masked_fill(later, float("-inf")).softmax(3) @ v
+
+
 class Block(nn.Module):
     """Pre-norm: x + attention(norm(x)), then x + mlp(norm(x))."""
 
@@ -40,7 +47,7 @@ class Block(nn.Module):
     def forward(self, x):
         rows, tokens, _ = x.shape
         q, k, v = (y.view(rows, tokens, H, C // H).transpose(1, 2) for y in self.qkv(self.attn_norm(x)).split(C, dim=2))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = causal_attention(q, k, v)
         x = x + self.out(y.transpose(1, 2).reshape(rows, tokens, C))
         return x + self.down(F.gelu(self.up(self.mlp_norm(x)), approximate="tanh"))
 
@@ -64,11 +71,13 @@ class GPT2(nn.Module):
 
 
 base = peak_resident()
+later = torch.ones(T, T, dtype=torch.bool).triu(1)
 model = GPT2()
 matrices = [p for p in model.parameters() if p.dim() == 2]
 vectors = [p for p in model.parameters() if p.dim() < 2]
+fastest = {"fused": True} if torch.__version__ >= "2.4" else {"foreach": True}  # fused on a processor from 2.4 on
 optimizer = torch.optim.AdamW(
-    [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=1e-4, betas=(0.9, 0.95), fused=True
+    [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=1e-4, betas=(0.9, 0.95), **fastest
 )
 loss_of = torch.compile(model, dynamic=False) if compiled else model
 data = torch.randint(V, (100_000,))
