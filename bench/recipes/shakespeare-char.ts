@@ -1,6 +1,6 @@
 /**
  * nanoGPT's CPU recipe: a character model of 0.8 M parameters on the works of Shakespeare (1.1 MB), 2,000 steps, GPT-2's architecture and Llama's.
- *   npm run bench -- recipe shakespeare-char [FILE] [--only=gpt2] [--quick] [--json]
+ *   npm run bench -- recipe shakespeare-char [FILE] [--only=gpt2] [--bf16] [--quick] [--json]        QKV_SEED=1337 by default
  * Where the recipe leaves a choice we take the one that learns most in so short a run: no weight decay, no clipping, each window once an epoch.
  * FILE or QKV_DATA names the text. The goal: validation loss ≤ 1.88 nats a character for GPT-2, lower for Llama.
  */
@@ -11,12 +11,14 @@ import { createBatches, evalBatches, memoryStream } from 'qkv/data';
 import { scoreLanguageModel } from 'qkv/evaluate';
 import { type Decoder, GPT2, Llama } from 'qkv/models';
 import { dispose, parameterCount, stateDict } from 'qkv/nn';
-import { backend, memory, Rng } from 'qkv/tensor';
+import { backend, memory, type Precision, Rng, setPrecision } from 'qkv/tensor';
 import { charTokenizer } from 'qkv/tokenizers';
 import { AdamW, cosine, train } from 'qkv/train';
 import { parseArguments, printer, table } from '../harness.ts';
 
-const args = parseArguments();
+const args = parseArguments(['--bf16']);
+const precision: Precision = args.flags.has('--bf16') ? 'bf16' : 'fp32';
+setPrecision(precision);
 const print = printer(args);
 const shared = fileURLToPath(new URL('../../../shared/data/lm/tinyshakespeare.txt', import.meta.url));
 const file = args.rest[0] ?? process.env.QKV_DATA ?? shared;
@@ -85,7 +87,7 @@ async function trainOne(name: string) {
 const { name: backendName } = backend();
 const { isa, threads } = backend().describe();
 print(
-  `${file}: ${ids.length.toLocaleString('en')} characters, V ${V}; ${steps} steps of ${B}×${T} tokens on ${backendName} (${isa}, ${threads} threads)\n`,
+  `${file}: ${ids.length.toLocaleString('en')} characters, V ${V}; ${steps} steps of ${B}×${T} tokens, ${precision}, seed ${seed}, on ${backendName} (${isa}, ${threads} threads)\n`,
 );
 const results: Record<string, Awaited<ReturnType<typeof trainOne>>> = {};
 for (const name of Object.keys(models).filter((m) => args.only.length === 0 || args.only.includes(m)))
@@ -113,6 +115,8 @@ if (args.json) {
     JSON.stringify({
       recipe: 'shakespeare-char',
       ...gpt2,
+      precision,
+      seed,
       steps,
       lnV: Math.log(V),
       backend: backendName,
