@@ -14,7 +14,8 @@ import {
 import { type Activation, dispose, stateDict } from '../nn/index.ts';
 import { Rng } from '../tensor/index.ts';
 import type { Stored } from './hugging-face.ts';
-import { fillPublished, readPublishedConfig } from './model-weights.ts';
+import { fillPublished } from './model-weights.ts';
+import { configOf, type PublishedSource } from './published.ts';
 import { PublishedConfig } from './published-config.ts';
 
 /** What an encoder is asked; `base` gives hidden states. */
@@ -253,10 +254,10 @@ const otherParts =
  * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader
  */
 export function loadEncoder<K extends EncoderTask = EncoderTask>(
-  folder: string,
+  source: PublishedSource,
   options: LoadEncoderOptions<K> = {},
 ): LoadedEncoder<K> {
-  const { file, config } = readPublishedConfig(folder);
+  const { file, config } = configOf(source);
   const c = new PublishedConfig(config, file);
   const { variant, settings } = settingsOf(c);
   const saved = tasksByClass.find(([name]) => name.test(c.architecture))?.[1] ?? 'base';
@@ -277,7 +278,7 @@ export function loadEncoder<K extends EncoderTask = EncoderTask>(
   try {
     const wanted = [...stateDict(model)].map(([name, t]) => ({ t, ...bertStoredAs(variant, task, name) }));
     const mayBeNew = task === saved ? /pooler\./ : otherParts;
-    const fresh = fillPublished(folder, wanted, `${variant}.`, otherParts, (name) => mayBeNew.test(name));
+    const fresh = fillPublished(source, wanted, `${variant}.`, otherParts, (name) => mayBeNew.test(name));
     return { model, task, variant, fresh };
   } catch (error) {
     dispose(model);

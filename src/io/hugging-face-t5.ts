@@ -4,7 +4,8 @@ import { T5, type T5Config } from '../models/index.ts';
 import { dispose, stateDict } from '../nn/index.ts';
 import { Rng } from '../tensor/index.ts';
 import type { Stored } from './hugging-face.ts';
-import { fillPublished, readPublishedConfig } from './model-weights.ts';
+import { fillPublished } from './model-weights.ts';
+import { configOf, type PublishedSource } from './published.ts';
 import { PublishedConfig } from './published-config.ts';
 
 /** Every place under which the one embedding of a tied model has been saved: writers that drop duplicates keep any of them. */
@@ -95,15 +96,18 @@ export function publishedT5Config(c: T5['config'], { startId = 0, endId = 1 } = 
  * An encoder-decoder of the T5 family from a folder as `save_pretrained` writes it.
  * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader
  */
-export function loadEncoderDecoder(folder: string, { dropout = 0 }: { dropout?: number } = {}): { model: T5 } & PublishedT5 {
-  const { file, config } = readPublishedConfig(folder);
+export function loadEncoderDecoder(
+  source: PublishedSource,
+  { dropout = 0 }: { dropout?: number } = {},
+): { model: T5 } & PublishedT5 {
+  const { file, config } = configOf(source);
   const c = new PublishedConfig(config, file);
   c.choice('model_type', { t5: true, mt5: true }, '');
   const published = t5SettingsOf(config, file);
   const model = new T5({ ...published.settings, dropout }, new Rng(0));
   try {
     const wanted = [...stateDict(model)].map(([name, t]) => ({ t, ...t5StoredAs(published.settings, name) }));
-    fillPublished(folder, wanted, '', /^decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight$/);
+    fillPublished(source, wanted, '', /^decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight$/);
     return { model, ...published };
   } catch (error) {
     dispose(model);

@@ -30,5 +30,6 @@ export {
   type LoadEncoderOptions,
 } from './hugging-face-bert.ts';
 export { loadEncoderDecoder, type PublishedT5, publishedT5Config, t5StoredAs } from './hugging-face-t5.ts';
+export { openPublished, openPublishedFolder, type Published, type PublishedSource } from './published.ts';
 export { savePretrained } from './save-pretrained.ts';
 export { fillTensors, loadPretrained, loadWeights } from './model-weights.ts';

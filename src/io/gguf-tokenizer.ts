@@ -1,0 +1,337 @@
+// tokenizer.json ↔ the vocabulary inside a GGUF file. llama.cpp knows two kinds of BPE: `gpt2` on bytes, with merges, and `llama` (SentencePiece) on
+// characters, where the score of a token is its rank.
+
+import { splitPatterns } from '../tokenizers/index.ts';
+import { CheckpointError } from './checkpoint-error.ts';
+import { type GgufReader, type GgufValue, ggufKey } from './gguf.ts';
+
+const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+const byteToken = /^<0x[0-9A-F]{2}>$/;
+
+/** What is read of tokenizer.json; the tokenizer itself was checked by tokenizerFromJson before. */
+interface TokenizerFile {
+  added_tokens?: { id: number; content: string; special: boolean }[];
+  normalizer?: Step | null;
+  pre_tokenizer?: Step | null;
+  post_processor?: Step | null;
+  model: {
+    type?: string;
+    vocab: Record<string, number>;
+    merges?: (string | [string, string])[];
+    unk_token?: string | null;
+    byte_fallback?: boolean;
+  };
+}
+type Step = { type: string } & Record<string, unknown>;
+
+/** What llama.cpp calls the ways to cut a text before merging. Those of one line are the same pattern under several names. */
+const cuts: [pattern: keyof typeof splitPatterns | 'digits', names: string[]][] = [
+  ['gpt2', ['gpt-2', 'phi-2', 'mpt', 'olmo', 'jais', 'trillion', 'gigachat']],
+  ['digits', ['smollm', 'starcoder', 'refact', 'command-r', 'codeshell', 'exaone', 'minerva-7b']],
+  ['llama3', ['llama-bpe', 'llama3', 'llama-v3', 'falcon3', 'pixtral', 'dbrx', 'smaug-bpe']],
+  ['qwen2', ['qwen2', 'deepseek-r1-qwen', 'stablelm2', 'megrez', 'kormo']],
+  ['gpt4o', ['gpt-4o', 'llama4', 'kanana2']],
+];
+
+/** Ids that mean something to a program that writes. */
+export interface SpecialIds {
+  bos?: number;
+  /** All that end a text; the first is the one of llama.cpp's key, the second its end of a turn. */
+  eos?: number[];
+  pad?: number;
+}
+
+/**
+ * The keys of a tokenizer in a GGUF file with `vocabSize` entries; ids that the tokenizer lacks become unused ones. `notes` gains what
+ * llama.cpp will do otherwise. @throws CheckpointError TOKENIZER for a kind that it does not have
+ */
+export function ggufTokenizer(json: string, vocabSize: number, ids: SpecialIds, notes: string[]): [string, GgufValue][] {
+  const file = JSON.parse(json) as TokenizerFile;
+  const { model, added_tokens: added = [] } = file;
+  if ((model.type ?? 'BPE') !== 'BPE')
+    throw new CheckpointError(
+      'TOKENIZER',
+      'tokenizer.json',
+      `llama.cpp's decoders have no ${model.type} tokenizer`,
+      'Use hf or onnx',
+      1,
+    );
+  const steps = flatten(file.pre_tokenizer);
+  const byteLevel = steps.at(-1)?.type === 'ByteLevel';
+  const tokens: string[] = Array.from({ length: vocabSize }, (_, id) => `[unused${id}]`);
+  const types: number[] = tokens.map(() => tokenTypes.unused);
+  const onCharacters = !byteLevel && !model.byte_fallback; // a character tokenizer: SentencePiece writes a blank as ▁
+  for (const [token, id] of Object.entries(model.vocab)) {
+    tokens[id] = onCharacters && token === ' ' ? '▁' : token;
+    types[id] =
+      token === model.unk_token ? tokenTypes.unknown : !byteLevel && byteToken.test(token) ? tokenTypes.byte : tokenTypes.normal;
+  }
+  for (const { id, content, special } of added) {
+    tokens[id] = content;
+    if (types[id] !== tokenTypes.unknown) types[id] = special ? tokenTypes.control : tokenTypes.userDefined;
+  }
+  if (tokens.length > vocabSize)
+    throw new CheckpointError('TOKENIZER', 'tokenizer.json', `it has ${tokens.length} entries, the model ${vocabSize}`, '', 1);
+
+  const frame = frameOf(file.post_processor);
+  const bos = ids.bos ?? frame.before[0];
+  const eos = ids.eos?.length ? ids.eos : endOf(tokens, types);
+  const keys: [string, GgufValue][] = [
+    ['tokenizer.ggml.model', { type: 'string', value: byteLevel ? 'gpt2' : 'llama' }],
+    ['tokenizer.ggml.tokens', { type: 'array', of: 'string', value: tokens }],
+    ['tokenizer.ggml.token_type', { type: 'array', of: 'i32', value: types }],
+  ];
+  const id = (key: string, value: number | undefined): void => {
+    if (value !== undefined && value < vocabSize) keys.push([`tokenizer.ggml.${key}_token_id`, { type: 'u32', value }]);
+  };
+  const flag = (key: string, value: boolean): void => void keys.push([`tokenizer.ggml.${key}`, { type: 'bool', value }]);
+  if (byteLevel) {
+    keys.push(['tokenizer.ggml.pre', { type: 'string', value: cutOf(steps, notes) }]);
+    const merges = (model.merges ?? []).map((m) => (typeof m === 'string' ? m : m.join(' ')));
+    keys.push(['tokenizer.ggml.merges', { type: 'array', of: 'string', value: merges }]);
+  } else {
+    keys.push(['tokenizer.ggml.pre', { type: 'string', value: 'default' }]);
+    keys.push(['tokenizer.ggml.scores', { type: 'array', of: 'f32', value: scoresOf(tokens, model.merges ?? []) }]);
+    flag('add_space_prefix', addsBlank(file));
+    if (onCharacters) notes.push('a character tokenizer: llama.cpp stops at characters that it lacks');
+  }
+  id('bos', bos ?? eos?.[0]);
+  id('eos', eos?.[0]);
+  id('eot', eos?.[1]);
+  id('padding', ids.pad);
+  if (model.unk_token) id('unknown', model.vocab[model.unk_token]);
+  if (eos === undefined)
+    notes.push('the tokenizer has no token that ends a text: llama.cpp takes one of its own choice for it (id 11, or 2)');
+  flag('add_bos_token', frame.before.length > 0);
+  flag('add_eos_token', frame.after.length > 0);
+  return keys;
+}
+
+const flatten = (step: Step | null | undefined, key = 'pretokenizers'): Step[] =>
+  !step ? [] : step.type === 'Sequence' ? (step[key] as Step[]).flatMap((s) => flatten(s, key)) : [step];
+
+/** The ids that stand around one text. */
+function frameOf(post: Step | null | undefined): { before: number[]; after: number[] } {
+  const template = flatten(post, 'processors').find((s) => s.type === 'TemplateProcessing');
+  if (!template) return { before: [], after: [] };
+  const specials = template['special_tokens'] as Record<string, { ids: number[] }>;
+  const single = template['single'] as ({ SpecialToken: { id: string } } | { Sequence: object })[];
+  const text = single.findIndex((part) => 'Sequence' in part);
+  const idsOf = (parts: typeof single): number[] =>
+    parts.flatMap((p) => ('SpecialToken' in p ? specials[p.SpecialToken.id].ids : []));
+  return { before: idsOf(single.slice(0, text)), after: idsOf(single.slice(text + 1)) };
+}
+
+/** <|endoftext|> and the like, by name. A byte tokenizer without one ends at the NUL byte. */
+function endOf(tokens: readonly string[], types: readonly number[]): number[] | undefined {
+  for (const name of ['<|endoftext|>', '</s>', '<eos>', '<|end_of_text|>', '[SEP]', 'Ā']) {
+    const at = tokens.indexOf(name);
+    if (at >= 0 && (name !== 'Ā' || types.every((t) => t !== tokenTypes.control))) return [at];
+  }
+  return undefined;
+}
+
+function cutOf(steps: readonly Step[], notes: string[]): string {
+  const before = steps.slice(0, -1);
+  const last = steps.at(-1)!;
+  const regex = (before.at(-1)?.['pattern'] as { Regex?: string } | undefined)?.Regex;
+  const found =
+    before.length === 0 && last['use_regex'] !== false
+      ? 'gpt2'
+      : before.length === 1 && before[0].type === 'Digits' && before[0]['individual_digits'] === true
+        ? 'digits'
+        : before.length === 1 && before[0].type === 'Split'
+          ? Object.entries(splitPatterns).find(([, pattern]) => pattern === regex)?.[0]
+          : undefined;
+  const names = cuts.find(([pattern]) => pattern === found)?.[1];
+  if (names) return names[0];
+  if (before.length > 0 || last['use_regex'] !== false)
+    notes.push('llama.cpp has no such way to cut a text: it will cut as gpt-2 does, so that some texts get other ids than here');
+  return 'gpt-2';
+}
+
+/** −rank of the first merge that makes a token: the earlier it was learned, the sooner it is merged. */
+function scoresOf(tokens: readonly string[], merges: readonly (string | [string, string])[]): number[] {
+  const rank = new Map<string, number>();
+  merges.forEach((m, i) => {
+    const token = typeof m === 'string' ? m.replace(' ', '') : m.join('');
+    if (!rank.has(token)) rank.set(token, i);
+  });
+  return tokens.map((token) => (rank.has(token) ? -rank.get(token)! - 1 : 0));
+}
+
+const addsBlank = (file: TokenizerFile): boolean =>
+  flatten(file.normalizer, 'normalizers').some((s) => s.type === 'Prepend') ||
+  flatten(file.pre_tokenizer).some((s) => s.type === 'Metaspace' && s['prepend_scheme'] !== 'never');
+
+/** tokenizer.json of the vocabulary in a GGUF file; a note instead where llama.cpp's kind has no form here. */
+export function tokenizerOfGguf(file: GgufReader): { json?: string; notes: string[] } {
+  const kind = ggufKey(file, 'tokenizer.ggml.model', 'string', 'none');
+  const tokens = ggufKey(file, 'tokenizer.ggml.tokens', 'strings', []);
+  if (tokens.length === 0 || kind === 'none') return { notes: ['the file has no tokenizer'] };
+  const types = ggufKey(
+    file,
+    'tokenizer.ggml.token_type',
+    'numbers',
+    tokens.map(() => 1),
+  );
+  if (kind === 'gpt2') return gpt2Tokenizer(file, tokens, types);
+  if (kind === 'llama') return llamaTokenizer(file, tokens, types);
+  return { notes: [`tokenizers of the kind ${kind} are not read from GGUF`] };
+}
+
+function gpt2Tokenizer(file: GgufReader, tokens: string[], types: number[]): { json?: string; notes: string[] } {
+  const pre = ggufKey(file, 'tokenizer.ggml.pre', 'string', 'default');
+  const cut = cuts.find(([, names]) => names.includes(pre))?.[0];
+  if (!cut) return { notes: [`the tokenizer cuts texts as ${pre} does; that is not known here, so it was left out`] };
+  const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true };
+  const steps = {
+    gpt2: () => ({ ...bytes, use_regex: true }),
+    digits: () => sequence({ type: 'Digits', individual_digits: true }, { ...bytes, use_regex: true }),
+  };
+  const split = (regex: string) =>
+    sequence({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false }, { ...bytes, use_regex: false });
+  return {
+    json: tokenizerJson(file, tokens, types, {
+      normalizer: null,
+      pre_tokenizer: cut === 'gpt2' || cut === 'digits' ? steps[cut]() : split(splitPatterns[cut]),
+      decoder: { ...bytes, use_regex: true },
+      model: {
+        ...{
+          type: 'BPE',
+          dropout: null,
+          unk_token: null,
+          continuing_subword_prefix: null,
+          end_of_word_suffix: null,
+          fuse_unk: false,
+        },
+        ...{ byte_fallback: false, ignore_merges: cut === 'llama3' },
+        merges: ggufKey(file, 'tokenizer.ggml.merges', 'strings', []).map((m) => {
+          const at = m.indexOf(' ', 1); // a token may begin with a blank
+          return [m.slice(0, at), m.slice(at + 1)];
+        }),
+      },
+    }),
+    notes: [],
+  };
+}
+const sequence = (...pretokenizers: object[]) => ({ type: 'Sequence', pretokenizers });
+
+function llamaTokenizer(file: GgufReader, tokens: string[], types: number[]): { json?: string; notes: string[] } {
+  const scores = ggufKey(
+    file,
+    'tokenizer.ggml.scores',
+    'numbers',
+    tokens.map(() => 0),
+  );
+  const prefix = file.metadata.get('tokenizer.ggml.add_space_prefix')?.value !== false;
+  const replace = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
+  const bytes = types.includes(tokenTypes.byte);
+  const unk = types.indexOf(tokenTypes.unknown);
+  const decoders = [{ type: 'Replace', pattern: { String: '▁' }, content: ' ' }, { type: 'ByteFallback' }, { type: 'Fuse' }];
+  return {
+    json: tokenizerJson(file, tokens, types, {
+      normalizer: prefix ? { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '▁' }, replace] } : replace,
+      pre_tokenizer: null,
+      decoder: {
+        type: 'Sequence',
+        decoders: prefix ? [...decoders, { type: 'Strip', content: ' ', start: 1, stop: 0 }] : decoders,
+      },
+      model: {
+        ...{ type: 'BPE', dropout: null, unk_token: unk < 0 ? null : tokens[unk], continuing_subword_prefix: null },
+        ...{ end_of_word_suffix: null, fuse_unk: true, byte_fallback: bytes, ignore_merges: false },
+        merges: mergesOf(tokens, types, scores),
+      },
+    }),
+    notes: [],
+  };
+}
+
+/** Every way to make a token of two others is a merge; the token with the higher score is made first. */
+function mergesOf(tokens: string[], types: number[], scores: number[]): [string, string][] {
+  const ids = new Map<string, number>();
+  tokens.forEach((token, id) => {
+    if (types[id] === tokenTypes.normal || types[id] === tokenTypes.userDefined) ids.set(token, id);
+  });
+  const found: { left: string; right: string; score: number; id: number }[] = [];
+  for (const [token, id] of ids) {
+    for (let at = 1; at < token.length; at++) {
+      const code = token.charCodeAt(at);
+      if (code >= 0xdc00 && code <= 0xdfff) continue; // inside a character
+      const [left, right] = [token.slice(0, at), token.slice(at)];
+      if (ids.has(left) && ids.has(right)) found.push({ left, right, score: scores[id], id });
+    }
+  }
+  found.sort((a, b) => b.score - a.score || a.id - b.id);
+  return found.map(({ left, right }) => [left, right]);
+}
+
+function tokenizerJson(
+  file: GgufReader,
+  tokens: string[],
+  types: number[],
+  parts: { model: object } & Record<string, unknown>,
+): string {
+  const isAdded = (type: number): boolean =>
+    type === tokenTypes.control || type === tokenTypes.userDefined || type === tokenTypes.unknown;
+  const added = tokens
+    .map((content, id) => ({
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: types[id] !== tokenTypes.userDefined,
+    }))
+    .filter(({ id }) => isAdded(types[id]));
+  const { model, ...rest } = parts;
+  // A vocabulary may list a text twice; the first id is its id.
+  const vocab: [string, number][] = [];
+  const seen = new Set<string>();
+  tokens.forEach((token, id) => {
+    if (seen.has(token)) return;
+    seen.add(token);
+    vocab.push([token, id]);
+  });
+  const json = {
+    ...{ version: '1.0', truncation: null, padding: null, added_tokens: added },
+    ...rest,
+    post_processor: frame(file, tokens),
+  };
+  const text = JSON.stringify(json);
+  // Written by hand: a key such as "__proto__" or "12" would be moved or lost in an object.
+  const entries = vocab.map(([token, id]) => `${JSON.stringify(token)}:${id}`).join(',');
+  const head = JSON.stringify(model);
+  return `${text.slice(0, -1)},"model":${head.slice(0, -1)},"vocab":{${entries}}}}`;
+}
+
+/** What stands around a text, as the file's add_bos_token and add_eos_token say. */
+function frame(file: GgufReader, tokens: string[]): object | null {
+  const flag = (key: string, fallback: boolean): boolean => {
+    const value = file.metadata.get(`tokenizer.ggml.${key}`)?.value;
+    return typeof value === 'boolean' ? value : fallback;
+  };
+  const id = (key: string): number | undefined => {
+    const value = file.metadata.get(`tokenizer.ggml.${key}_token_id`)?.value;
+    return typeof value === 'number' && value < tokens.length ? value : undefined;
+  };
+  const llama = file.metadata.get('tokenizer.ggml.model')?.value === 'llama';
+  const llama3 = file.metadata.get('tokenizer.ggml.pre')?.value === 'llama-bpe';
+  const before = flag('add_bos_token', llama || llama3) ? id('bos') : undefined;
+  const after = flag('add_eos_token', false) ? id('eos') : undefined;
+  if (before === undefined && after === undefined) return null;
+  const special = (token: number, type_id: number) => ({ SpecialToken: { id: tokens[token], type_id } });
+  const around = (text: string, type_id: number) => [
+    ...(before === undefined ? [] : [special(before, type_id)]),
+    { Sequence: { id: text, type_id } },
+    ...(after === undefined ? [] : [special(after, type_id)]),
+  ];
+  const used = [before, after].filter((x) => x !== undefined);
+  return {
+    type: 'TemplateProcessing',
+    single: around('A', 0),
+    pair: [...around('A', 0), ...around('B', 1)],
+    special_tokens: Object.fromEntries(used.map((t) => [tokens[t], { id: tokens[t], ids: [t], tokens: [tokens[t]] }])),
+  };
+}
