@@ -1,4 +1,3 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildDecoder, type Decoder } from '../models/index.ts';
 import { dispose, stateDict } from '../nn/index.ts';
@@ -9,7 +8,7 @@ import { phi3StoredAs } from './hugging-face-decoders.ts';
 import { openSafetensors, type SafetensorsReader } from './safetensors.ts';
 import { openShardedSafetensors } from './safetensors-index.ts';
 import { nearestName } from './nearest-name.ts';
-import { parseStrictJson, toPlain } from './strict-json.ts';
+import { configOf, type PublishedSource } from './published.ts';
 import { openWeights } from './weights.ts';
 
 /** A tensor to be filled, and where the file keeps it. */
@@ -133,14 +132,6 @@ export function loadWeights(folder: string, family: Family, model: Decoder): voi
   fillTensors(join(folder, 'model.safetensors'), wanted, { strict: true });
 }
 
-/** config.json of a folder. @throws CheckpointError CONFIG when there is none, and those of the JSON reader */
-export function readPublishedConfig(folder: string): { file: string; config: Record<string, unknown> } {
-  const file = join(folder, 'config.json');
-  if (!existsSync(file))
-    throw new CheckpointError('CONFIG', file, 'there is no such file', 'A published model has one beside its weights');
-  return { file, config: toPlain(parseStrictJson(readFileSync(file), { file })) as Record<string, unknown> };
-}
-
 export interface LoadedDecoder {
   model: Decoder;
   settings: PublishedShape & { model: Family };
@@ -152,19 +143,19 @@ export interface LoadedDecoder {
 
 /**
  * A decoder from a folder in Hugging Face's layout, as `save_pretrained` writes it: config.json and the weights (safetensors or PyTorch, whole
- * or in shards). Tied heads and the mask buffers of older GPT-2 files may be there and are passed over.
+ * or in shards), or from what `openPublished` opened. Tied heads and the mask buffers of older GPT-2 files may be there and are passed over.
  * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader
  */
-export function loadPretrained(folder: string, { dropout = 0 }: { dropout?: number } = {}): LoadedDecoder {
-  const { file, config } = readPublishedConfig(folder);
+export function loadPretrained(source: PublishedSource, { dropout = 0 }: { dropout?: number } = {}): LoadedDecoder {
+  const { file, config } = configOf(source);
   const settings = { ...settingsOfPublished(config, file), dropout };
   const model = buildDecoder({ ...settings, seed: 0 }, settings.vocabSize);
   const modelType = String(config['model_type']);
-  const plain = (ours: string): Stored => storedAs(settings.model, ours);
+  const plain = (ours: string): Stored => storedAs(settings.model, ours, settings);
   const stored = modelType === 'phi3' ? (ours: string) => phi3StoredAs(settings, ours, plain) : plain;
   try {
     const wanted = [...stateDict(model)].map(([name, t]) => ({ t, ...stored(name) }));
-    fillPublished(folder, wanted, prefixes[settings.model], publishedExtras(settings));
+    fillPublished(source, wanted, prefixes[settings.model], publishedExtras(settings));
     return { model, settings, modelType, stored };
   } catch (error) {
     dispose(model);
@@ -177,6 +168,7 @@ const prefixes: Record<Family, string> = {
   gemma: 'model.',
   olmo2: 'model.',
   neox: 'gpt_neox.',
+  mixtral: 'model.',
 };
 const buffers = 'attn\\.(masked_)?bias$|attention\\.(masked_)?bias$|rotary_emb\\.inv_freq$';
 const publishedExtras = ({ tied }: PublishedShape): RegExp =>
@@ -187,13 +179,14 @@ const publishedExtras = ({ tied }: PublishedShape): RegExp =>
  * `optional` tensors (a new head) keep their values when the file has none; their names are returned.
  */
 export function fillPublished(
-  folder: string,
+  source: PublishedSource,
   wanted: readonly Wanted[],
   prefix: string,
   ignore: RegExp,
   optional: (name: string) => boolean = () => false,
 ): string[] {
-  const file = openWeights(folder);
+  const folder = typeof source === 'string' ? source : source.source;
+  const file = typeof source === 'string' ? openWeights(source) : source.weights;
   try {
     const bare = ![...file.tensors.keys()].some((name) => name.startsWith(prefix));
     const strip = (name: string): string => (bare && name.startsWith(prefix) ? name.slice(prefix.length) : name);
@@ -207,6 +200,6 @@ export function fillPublished(
     );
     return fresh.map((w) => w.name);
   } finally {
-    file.close();
+    if (typeof source === 'string') file.close();
   }
 }
