@@ -1,14 +1,13 @@
-/** Our contender of bench/train.ts: GPT-2 through the API that users call. Takes a configuration and a precision; a line `steps N` or `profile N` in, a line of JSON out. */
+/** Our contender of bench/train.ts: GPT-2 through the API that users call. Takes a configuration and a precision; a line `steps N` in, a line of JSON out. */
 import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createInterface } from 'node:readline';
 import { createBatches, memoryStream } from 'qkv/data';
 import { GPT2 } from 'qkv/models';
 import { parameterCount, stateDict } from 'qkv/nn';
-import { memory, type Precision, Rng, setBackend, setPrecision } from 'qkv/tensor';
+import { memory, type Precision, Rng, setPrecision, startProfile } from 'qkv/tensor';
 import { AdamW, train } from 'qkv/train';
 import { native } from './harness.ts';
-import { withClocks } from './profile.ts';
 import type { TrainConfiguration } from './train-configs.ts';
 
 const { V, contextLength, L, H, C, T, B } = JSON.parse(process.argv[2]) as TrainConfiguration;
@@ -57,21 +56,21 @@ async function steps(n: number): Promise<{ seconds: number[]; lossNats: number }
 
 say({ version: backend.describe().isa, parameters: parameterCount(model), baseBytes });
 for await (const line of createInterface({ input: process.stdin })) {
-  const [what, n] = line.split(' ');
-  if (what === 'profile') {
-    const { clocked, times } = withClocks(backend);
-    setBackend(clocked);
-    const { seconds } = await steps(Number(n));
-    setBackend(backend);
-    say({ seconds, kernels: Object.fromEntries(times) });
-  } else {
-    const lag = monitorEventLoopDelay({ resolution: 5 });
-    lag.enable();
-    const result = await steps(Number(n));
-    lag.disable();
-    // the histogram counts from the timer's own resolution on
-    const lagP99Ms = Math.max(0, lag.percentile(99) / 1e6 - 5);
-    say({ ...result, peakBytes: peakResident(), tensorPeakBytes: memory.peakBytes, lagP99Ms });
-  }
+  const lag = monitorEventLoopDelay({ resolution: 5 });
+  lag.enable();
+  const since = startProfile()!;
+  const result = await steps(Number(line.split(' ')[1]));
+  const { idleSeconds, kernels } = since();
+  lag.disable();
+  // the histogram counts from the timer's own resolution on
+  const lagP99Ms = Math.max(0, lag.percentile(99) / 1e6 - 5);
+  say({
+    ...result,
+    peakBytes: peakResident(),
+    tensorPeakBytes: memory.peakBytes,
+    lagP99Ms,
+    idleSeconds,
+    kernels: Object.fromEntries(kernels),
+  });
 }
 process.exit(0);

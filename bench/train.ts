@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { benchHome, debianPython, Program, program, python, tuned } from './competitors/process.ts';
+import type { KernelTime } from 'qkv/tensor';
 import {
   best,
   describeMachine,
@@ -19,7 +20,6 @@ import {
   table,
   times,
 } from './harness.ts';
-import type { KernelTime } from './profile.ts';
 import { configurations, flopsPerStep, type TrainConfiguration } from './train-configs.ts';
 
 const args = parseArguments(['--bf16', '--profile']);
@@ -44,6 +44,9 @@ interface Contender {
   tensorPeakBytes?: number;
   lagP99Ms: number[];
   lossNats: number;
+  /** Ours: where the time of all its turns went. */
+  kernels: Map<string, KernelTime>;
+  idleSeconds: number;
 }
 const missing = new Map<string, string>();
 
@@ -66,6 +69,8 @@ async function start(name: string, precision: 'fp32' | 'bf16', command: string, 
       peakBytes: 0,
       lagP99Ms: [],
       lossNats: Number.NaN,
+      kernels: new Map(),
+      idleSeconds: 0,
     };
   } catch (e) {
     child.close();
@@ -106,7 +111,13 @@ async function turn(c: Contender, steps: number): Promise<void> {
   c.peakBytes = Number(a.peakBytes);
   c.tensorPeakBytes = a.tensorPeakBytes as number | undefined;
   c.lossNats = Number(a.lossNats);
-  if (a.lagP99Ms !== undefined) c.lagP99Ms.push(Number(a.lagP99Ms));
+  if (c.name !== 'ours') return;
+  c.lagP99Ms.push(Number(a.lagP99Ms));
+  c.idleSeconds += Number(a.idleSeconds);
+  for (const [name, { calls, seconds }] of Object.entries(a.kernels as Record<string, KernelTime>)) {
+    const t = c.kernels.get(name) ?? { calls: 0, seconds: 0 };
+    c.kernels.set(name, { calls: t.calls + calls, seconds: t.seconds + seconds });
+  }
 }
 
 const chosen = Object.entries(configurations).filter(([name]) => args.only.length === 0 || args.only.includes(name));
@@ -124,11 +135,6 @@ for (const [name, configuration] of chosen) {
     peaks.measureFlops();
     for (const c of all) await turn(c, args.quick ? 1 : stepsPerTurn);
   }
-  const profiles: { precision: string; kernels: Record<string, KernelTime>; steps: number }[] = [];
-  for (const c of all.filter((c) => c.name === 'ours')) {
-    const { kernels } = await c.child.ask(`profile ${stepsPerTurn}`);
-    profiles.push({ precision: c.precision, kernels: kernels as Record<string, KernelTime>, steps: stepsPerTurn });
-  }
   for (const c of all) c.child.close();
 
   const rate = (c: Contender, pick = median): number => (B * T) / pick(c.seconds);
@@ -139,7 +145,6 @@ for (const [name, configuration] of chosen) {
   if (args.json) {
     for (const precision of precisions) {
       const us = oursAt(precision);
-      const profile = profiles.find((p) => p.precision === precision)!;
       console.log(
         JSON.stringify({
           config: name,
@@ -155,7 +160,8 @@ for (const [name, configuration] of chosen) {
           threads,
           isa,
           peakFlops: peaks.of('flop/s', precision === 'bf16' ? 'bf16' : 'f32'),
-          kernels: Object.fromEntries(Object.entries(profile.kernels).map(([k, { seconds }]) => [k, seconds / profile.steps])),
+          idleSecondsPerStep: us.idleSeconds / us.seconds.length,
+          secondsPerStep: Object.fromEntries([...us.kernels].map(([k, { seconds }]) => [k, seconds / us.seconds.length])),
           competitors: Object.fromEntries(
             all
               .filter((c) => c.name !== 'ours')
@@ -198,19 +204,19 @@ for (const [name, configuration] of chosen) {
       ]),
     ),
   );
-  for (const { precision, kernels, steps } of profiles) {
-    const us = oursAt(precision);
-    const rows = Object.entries(kernels).sort((a, b) => b[1].seconds - a[1].seconds);
-    const total = rows.reduce((n, [, t]) => n + t.seconds, 0);
+  for (const us of all.filter((c) => c.name === 'ours')) {
+    const steps = us.seconds.length;
+    const rows = [...us.kernels].sort((a, b) => b[1].seconds - a[1].seconds);
+    const total = us.seconds.reduce((n, x) => n + x, 0);
     print(
-      `\nours ${precision} by kernel, each waited for: ${((total / steps) * 1000).toFixed(1)} ms a step (unwaited ${(median(us.seconds) * 1000).toFixed(1)}); timers late by at most ${Math.max(...us.lagP99Ms).toFixed(0)} ms (99 of 100); tensors at most ${megabytes(us.tensorPeakBytes!)}`,
+      `\nours ${us.precision} by kernel: mean step ${((total / steps) * 1000).toFixed(1)} ms, of it ${((us.idleSeconds / steps) * 1000).toFixed(2)} ms without work; timers late by at most ${Math.max(...us.lagP99Ms).toFixed(0)} ms (99 of 100); tensors at most ${megabytes(us.tensorPeakBytes!)}`,
     );
     print(
       table(
-        ['kernel', '', 'calls', 'ms', 'share'],
+        ['kernel', 'calls', 'ms', 'share'],
         rows
           .slice(0, args.flags.has('--profile') ? undefined : 8)
-          .map(([k, t]) => [k, '', String(t.calls / steps), ((t.seconds / steps) * 1000).toFixed(2), percent(t.seconds / total)]),
+          .map(([k, t]) => [k, String(t.calls / steps), ((t.seconds / steps) * 1000).toFixed(2), percent(t.seconds / total)]),
       ),
     );
   }

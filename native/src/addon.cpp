@@ -208,6 +208,13 @@ napi_value usage(napi_env env, napi_callback_info) {
   return nullptr;
 }
 
+/// clocks(): area[0] = seconds without work, then calls and seconds of each kernel and variant.
+napi_value clocks(napi_env env, napi_callback_info) {
+  const auto c = std::make_unique<Clocks>(readClocks());
+  std::memcpy(self(env)->area, c.get(), sizeof(Clocks));
+  return nullptr;
+}
+
 /// trim(): waits for the queue, then gives the unused end of the arena back to the system.
 napi_value trim(napi_env, napi_callback_info) {
   waitFor(lastSubmitted());
@@ -372,7 +379,7 @@ NAPI_MODULE_INIT() {
     const char* name;
     napi_callback f;
   } functions[] = {{"useArea", useArea}, {"submit", submit},     {"alloc", alloc}, {"free", release},     {"usage", usage},      {"trim", trim},
-                   {"write", write},     {"read", read},         {"sync", sync},   {"readSync", readSync}, {"measure", measure}, {"describe", describe}};
+                   {"write", write},     {"read", read},         {"sync", sync},   {"readSync", readSync}, {"measure", measure}, {"describe", describe}, {"clocks", clocks}};
   for (const auto& [label, f] : functions) {
     napi_value v;
     CHECK(napi_create_function(env, label, NAPI_AUTO_LENGTH, f, nullptr, &v));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -41,6 +42,8 @@ struct Queue {
   std::atomic<uint32_t> waiters{0};
   std::mutex failureLock;
   std::string failure;
+  SpinLock clockLock;
+  Clocks clocks;  // under clockLock
   // the driver's own
   std::vector<View> views;
 };
@@ -55,7 +58,13 @@ void fail(const std::string& what) {
   if (q.failure.empty()) q.failure = what;
 }
 
-constexpr int kBytes[] = {4, 2, 2, 4, 1};
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+#define QKV_NAME(name) k_##name,
+enum : int { QKV_KERNELS(QKV_NAME) };
+#undef QKV_NAME
+/// Kernels whose first option says which function they compute.
+bool hasVariants(int kernel) { return kernel == k_unary || kernel == k_unaryBackward || kernel == k_binary || kernel == k_reduce; }
 
 /// words: kernel, inputs, outputs, options, then each view (ndim, byte offset, dtype, shape…, strides…; absent: −1), then the options.
 void runKernel(const double* w) {
@@ -75,11 +84,18 @@ void runKernel(const double* w) {
     for (int a = 0; a < v.ndim; a++) v.stride[a] = static_cast<int64_t>(*w++);
   }
   const Args args{q.views.data(), nIn, q.views.data() + nIn, nOut, w, nOpt};
+  const double start = now();
   try {
     q.kernels->kernel[kernel](args);
   } catch (const std::exception& e) {
     fail(e.what());
   }
+  const int variant = hasVariants(kernel) ? std::clamp(static_cast<int>(*w), 0, kVariants - 1) : 0;
+  const double seconds = now() - start;
+  std::lock_guard hold(q.clockLock);
+  Clock& clock = q.clocks.kernel[kernel][variant];
+  clock.calls++;
+  clock.seconds += seconds;
 }
 
 void execute(const Header& header, const double* w) {
@@ -111,10 +127,16 @@ void drive() {
   uint64_t at = 0, number = 0;
   for (;;) {
     const auto ready = [&] { return q.head.load(std::memory_order_acquire) != at; };
-    if (!spinUntil(kDriverSpinUs, ready)) {
-      q.asleep.store(1);
-      while (q.head.load() == at && q.asleep.load() == 1) sleepWhile(q.asleep, 1);
-      q.asleep.store(0);
+    if (!ready()) {
+      const double since = now();
+      if (!spinUntil(kDriverSpinUs, ready)) {
+        q.asleep.store(1);
+        while (q.head.load() == at && q.asleep.load() == 1) sleepWhile(q.asleep, 1);
+        q.asleep.store(0);
+      }
+      const double idle = now() - since;
+      std::lock_guard hold(q.clockLock);
+      q.clocks.idleSeconds += idle;
       continue;
     }
     const double* w = q.ring.get() + at % kRing;
@@ -219,6 +241,12 @@ void waitFor(uint64_t number) {
     sleepWhile(q.finishes, seen);
   }
   q.waiters.fetch_sub(1);
+}
+
+Clocks readClocks() {
+  Queue& q = queue();
+  std::lock_guard hold(q.clockLock);
+  return q.clocks;
 }
 
 std::string takeFailure() {

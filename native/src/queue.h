@@ -22,6 +22,18 @@ uint64_t submitCall(void (*f)(void*), void* context);
 uint64_t lastSubmitted();
 /// Sleeps until the driver has finished command `number`.
 void waitFor(uint64_t number);
+/// What the driver has done with its time since it started: per kernel and variant (the function of an elementwise kernel or a reduction, else 0).
+/// Two readings of the clock a command; `idleSeconds`: it had nothing to do.
+constexpr int kVariants = 32;
+struct Clock {
+  double calls, seconds;
+};
+struct Clocks {
+  double idleSeconds = 0;
+  Clock kernel[kKernels][kVariants] = {};
+};
+/// A copy as of the last finished command.
+Clocks readClocks();
 /// What a kernel threw since the last call, or empty.
 std::string takeFailure();
 

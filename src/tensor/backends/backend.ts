@@ -269,6 +269,18 @@ void complete;
 
 export type TypedData = Float32Array | Float64Array | Int32Array | Uint8Array | Uint16Array;
 
+export interface KernelTime {
+  calls: number;
+  seconds: number;
+}
+/** What a backend has done with its time since the process started. */
+export interface Profile {
+  /** It waited for work: JavaScript, data, disk. */
+  idleSeconds: number;
+  /** By kernel; those of one function each, by kernel and function (`binary add`). */
+  kernels: ReadonlyMap<string, KernelTime>;
+}
+
 /**
  * Where tensors live and who computes on them. Work is queued in order: a kernel call may return before it has run; `read` resolves after everything
  * queued before it. Buffers may be freed while queued work still uses them: the order of the queue keeps that safe.
@@ -285,6 +297,8 @@ export interface Backend {
   /** The same, now; backends without it (a GPU) leave it undefined. */
   readSync?(view: View): TypedData;
   readonly kernels: Kernels;
+  /** Where its time went so far; backends that keep no clock leave it undefined. The difference of two is the profile of what ran between. */
+  profile?(): Profile;
   /** Threads, instruction set and memory limits, for `qkv doctor` and benchmarks. */
   describe(): { isa: string; threads: number; memoryLimitBytes: number; reservedBytes: number };
 }

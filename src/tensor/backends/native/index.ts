@@ -2,8 +2,8 @@
 import { QkvError } from '../../../errors.ts';
 import type { DType } from '../../dtype.ts';
 import { bytesPerElement } from '../../dtype.ts';
-import type { Backend, Buffer, Kernel, KernelName, Kernels, TypedData, View } from '../backend.ts';
-import { kernelNames } from '../backend.ts';
+import type { Backend, Buffer, Kernel, KernelName, Kernels, KernelTime, Profile, TypedData, View } from '../backend.ts';
+import { binaryFns, kernelNames, reduceFns, unaryFns } from '../backend.ts';
 import { encoderOf } from './commands.ts';
 import { loadAddon } from './loader.ts';
 
@@ -32,6 +32,15 @@ export interface NativeBackend extends Backend {
   readonly missing: readonly KernelName[];
 }
 
+/** Functions of an elementwise kernel or a reduction that native/src/queue.cpp counts apart (kVariants). */
+const variants = 32;
+const functionsOf: { readonly [N in KernelName]?: readonly string[] } = {
+  unary: unaryFns,
+  unaryBackward: unaryFns,
+  binary: binaryFns,
+  reduce: reduceFns,
+};
+
 /** Room for the raw elements of n values: what read() returns and write() takes. */
 function rawArray(dtype: DType, n: number): TypedData {
   if (dtype === 'f32') return new Float32Array(n);
@@ -48,7 +57,7 @@ export function createNative(): NativeBackend | undefined {
   if (cached !== undefined) return cached;
   const addon = loadAddon();
   if (addon === undefined) return undefined;
-  let area = new Float64Array(4096);
+  let area = new Float64Array(Math.max(4096, 1 + kernelNames.length * variants * 2));
   addon.useArea(area);
   const grow = (words: number): Float64Array => {
     if (words > area.length) {
@@ -81,6 +90,19 @@ export function createNative(): NativeBackend | undefined {
       view.shape.reduce((n, d) => n * d, 1),
     );
 
+  const profile = (): Profile => {
+    addon.clocks();
+    const kernels = new Map<string, KernelTime>();
+    kernelNames.forEach((name, k) => {
+      for (let v = 0; v < variants; v++) {
+        const at = 1 + 2 * (k * variants + v);
+        const f = functionsOf[name]?.[v];
+        if (area[at]! > 0) kernels.set(f ? `${name} ${f}` : name, { calls: area[at]!, seconds: area[at + 1]! });
+      }
+    });
+    return { idleSeconds: area[0]!, kernels };
+  };
+
   cached = {
     name: 'native',
     alloc(bytes): NativeBuffer {
@@ -110,6 +132,7 @@ export function createNative(): NativeBackend | undefined {
       return { isa, threads, memoryLimitBytes: limitBytes, reservedBytes };
     },
     sync: () => addon.sync(),
+    profile,
     trim: () => addon.trim(),
     memory,
     peakFlops: (n = threads, bf16 = false) => addon.measure(bf16 ? 1 : 0, n, 0),
