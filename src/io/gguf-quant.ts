@@ -1,6 +1,8 @@
-import { f16ToNumber, fromFloat32, numberToF16, toFloat32 } from './floats.ts';
+import { fromFloat32, toFloat32 } from './floats.ts';
+import { readers } from './gguf-unpack.ts';
+import { writers } from './gguf-pack.ts';
 
-// The block formats of GGUF: a run of values shares one or two scales. Layouts as in ggml's `block_q8_0`, `block_q4_0`, `block_q4_K`, `block_q6_K`.
+// The block formats of GGUF: a run of values shares one or two scales. gguf-unpack.ts reads them, gguf-pack.ts writes some.
 
 /** Type number in the file, values in a block, bytes of a block. */
 export const ggufTypes = {
@@ -28,8 +30,6 @@ export type GgufType = keyof typeof ggufTypes;
 /** Types that `quantize` writes. */
 export type WritableType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_K';
 
-const { fround } = Math;
-
 /** f32 values → bytes of `type`; the number of values is a multiple of the block. */
 export function quantize(type: WritableType, values: Float32Array): Uint8Array {
   if (type === 'F32' || type === 'F16' || type === 'BF16') return fromFloat32(type, values);
@@ -37,7 +37,7 @@ export function quantize(type: WritableType, values: Float32Array): Uint8Array {
   if (values.length % block !== 0)
     throw new RangeError(`quantize: ${values.length} values are no multiple of ${block}, the block of ${type}`);
   const out = new Uint8Array((values.length / block) * bytes);
-  const write = { Q8_0: writeQ8, Q4_0: writeQ4, Q4_K: writeQ4K }[type];
+  const write = writers[type];
   for (let b = 0; b * block < values.length; b++)
     write(values.subarray(b * block, (b + 1) * block), out.subarray(b * bytes, (b + 1) * bytes));
   return out;
@@ -56,124 +56,4 @@ export function dequantize(type: GgufType, bytes: Uint8Array): Float32Array {
   for (let b = 0; b * size < bytes.length; b++)
     read(bytes.subarray(b * size, (b + 1) * size), out.subarray(b * block, (b + 1) * block));
   return out;
-}
-
-type ReadBlock = (from: Uint8Array, to: Float32Array) => void;
-
-const readers: Partial<Record<GgufType, ReadBlock>> = {
-  /** x = d · q, q in int8. */
-  Q8_0(from, to) {
-    const d = half(from, 0);
-    for (let i = 0; i < 32; i++) to[i] = d * ((from[2 + i] << 24) >> 24);
-  },
-  /** x = d · (q − 8), q in 4 bits; the low halves of the bytes first. */
-  Q4_0(from, to) {
-    const d = half(from, 0);
-    for (let i = 0; i < 16; i++) {
-      to[i] = d * ((from[2 + i] & 15) - 8);
-      to[i + 16] = d * ((from[2 + i] >> 4) - 8);
-    }
-  },
-  /** x = d · q + m. */
-  Q4_1(from, to) {
-    const [d, m] = [half(from, 0), half(from, 2)];
-    for (let i = 0; i < 16; i++) {
-      to[i] = fround(d * (from[4 + i] & 15)) + m;
-      to[i + 16] = fround(d * (from[4 + i] >> 4)) + m;
-    }
-  },
-  /** x = (d · scaleₛ) · q − (dmin · minₛ) in eight sub-blocks s of 32; scales and minima in 6 bits. */
-  Q4_K(from, to) {
-    const [d, dmin] = [half(from, 0), half(from, 2)];
-    for (let s = 0; s < 8; s++) {
-      const [scale, min] = scaleAndMin(from, s);
-      const [a, b] = [fround(d * scale), fround(dmin * min)];
-      const shift = (s & 1) * 4;
-      for (let i = 0; i < 32; i++) to[s * 32 + i] = fround(a * ((from[16 + (s >> 1) * 32 + i] >> shift) & 15)) - b;
-    }
-  },
-  /** x = (d · scaleₛ) · (q − 32) in sixteen sub-blocks of 16; q in 4 + 2 bits, scales in int8. */
-  Q6_K(from, to) {
-    const d = half(from, 208);
-    for (let n = 0; n < 2; n++) {
-      for (let k = 0; k < 4; k++) {
-        for (let i = 0; i < 32; i++) {
-          const low = (from[n * 64 + (k & 1) * 32 + i] >> (k >> 1 ? 4 : 0)) & 15;
-          const high = (from[128 + n * 32 + i] >> (2 * k)) & 3;
-          const scale = (from[192 + n * 8 + 2 * k + (i >> 4)] << 24) >> 24;
-          to[n * 128 + k * 32 + i] = fround(d * scale) * ((low | (high << 4)) - 32);
-        }
-      }
-    }
-  },
-};
-
-const half = (bytes: Uint8Array, at: number) => f16ToNumber(bytes[at] | (bytes[at + 1] << 8));
-
-function putHalf(bytes: Uint8Array, at: number, value: number): void {
-  const bits = numberToF16(value);
-  bytes[at] = bits & 255;
-  bytes[at + 1] = bits >> 8;
-}
-
-/** The 6-bit scale and minimum of sub-block `s`, from bytes 4–15 of a Q4_K block. */
-function scaleAndMin(from: Uint8Array, s: number): [scale: number, min: number] {
-  if (s < 4) return [from[4 + s] & 63, from[8 + s] & 63];
-  return [(from[8 + s] & 15) | ((from[s] >> 6) << 4), (from[8 + s] >> 4) | ((from[4 + s] >> 6) << 4)];
-}
-
-/** d = max|x| / 127. */
-function writeQ8(values: Float32Array, to: Uint8Array): void {
-  let most = 0;
-  for (const x of values) most = Math.max(most, Math.abs(x));
-  const d = fround(most / 127);
-  const inverse = d === 0 ? 0 : fround(1 / d);
-  putHalf(to, 0, d);
-  for (let i = 0; i < 32; i++) {
-    const x = fround(values[i] * inverse);
-    to[2 + i] = Math.sign(x) * Math.floor(Math.abs(x) + 0.5); // half away from zero, as C's roundf
-  }
-}
-
-/** d = (the value of largest size) / −8, so that this value is exact. */
-function writeQ4(values: Float32Array, to: Uint8Array): void {
-  let most = 0;
-  for (const x of values) if (Math.abs(x) > Math.abs(most)) most = x;
-  const d = fround(most / -8);
-  const inverse = d === 0 ? 0 : fround(1 / d);
-  putHalf(to, 0, d);
-  const q = (x: number) => Math.min(15, Math.trunc(fround(fround(x * inverse) + 8.5)));
-  for (let i = 0; i < 16; i++) to[2 + i] = q(values[i]) | (q(values[i + 16]) << 4);
-}
-
-/** Plain minimum and maximum of each sub-block (ggml searches for better ones). */
-function writeQ4K(values: Float32Array, to: Uint8Array): void {
-  const scales: number[] = [];
-  const mins: number[] = [];
-  for (let s = 0; s < 8; s++) {
-    const part = values.subarray(s * 32, s * 32 + 32);
-    const min = Math.min(0, ...part);
-    scales.push((Math.max(0, ...part) - min) / 15);
-    mins.push(-min);
-  }
-  putHalf(to, 0, Math.max(...scales) / 63);
-  putHalf(to, 2, Math.max(...mins) / 63);
-  const [d, dmin] = [half(to, 0), half(to, 2)];
-  const six = (x: number, unit: number) => (unit === 0 ? 0 : Math.min(63, Math.round(x / unit)));
-  for (let s = 0; s < 8; s++) {
-    const [scale, min] = [six(scales[s], d), six(mins[s], dmin)];
-    if (s < 4) {
-      to[4 + s] |= scale;
-      to[8 + s] |= min;
-    } else {
-      to[8 + s] = (scale & 15) | ((min & 15) << 4);
-      to[s] |= (scale >> 4) << 6;
-      to[4 + s] |= (min >> 4) << 6;
-    }
-    const [a, b] = [d * scale, dmin * min];
-    for (let i = 0; i < 32; i++) {
-      const q = a === 0 ? 0 : Math.max(0, Math.min(15, Math.round((values[s * 32 + i] + b) / a)));
-      to[16 + (s >> 1) * 32 + i] |= q << ((s & 1) * 4);
-    }
-  }
 }

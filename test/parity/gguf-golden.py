@@ -28,8 +28,9 @@ for kind in (T.Q8_0, T.Q4_0):
     blocks = quants.quantize(source, kind)
     writer.add_tensor(f"q.{kind.name}", blocks, raw_dtype=kind)
     writer.add_tensor(f"f.{kind.name}", quants.dequantize(blocks, kind).astype(np.float32))
-for kind, size, halves in ((T.Q4_1, 20, (0, 2)), (T.Q4_K, 144, (0, 2)), (T.Q6_K, 210, (208,))):
-    count = 3 * 256 // (32 if kind == T.Q4_1 else 256)
+kinds = ((T.Q4_1, 20, (0, 2)), (T.Q4_K, 144, (0, 2)), (T.Q6_K, 210, (208,)), (T.Q5_0, 22, (0,)), (T.Q5_1, 24, (0, 2)))
+for kind, size, halves in kinds + ((T.Q2_K, 84, (80, 82)), (T.Q3_K, 110, (108,)), (T.Q5_K, 176, (0, 2))):
+    count = 3 * 256 // (32 if size < 32 else 256)
     blocks = random.integers(0, 256, (count, size), dtype=np.uint8)
     for at in halves:
         blocks[:, at : at + 2] = random.standard_normal(count).astype("<f2").view(np.uint8).reshape(count, 2)
