@@ -208,8 +208,9 @@ napi_value usage(napi_env env, napi_callback_info) {
   return nullptr;
 }
 
-/// clocks(): area[0] = seconds without work, then calls and seconds of each kernel and variant.
+/// clocks(): waits for the queue; area[0] = seconds without work, then calls and seconds of each kernel and variant.
 napi_value clocks(napi_env env, napi_callback_info) {
+  waitFor(submitCall([](void*) {}, nullptr));  // ends a wait for work that is under way
   const auto c = std::make_unique<Clocks>(readClocks());
   std::memcpy(self(env)->area, c.get(), sizeof(Clocks));
   return nullptr;

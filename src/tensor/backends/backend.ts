@@ -297,7 +297,7 @@ export interface Backend {
   /** The same, now; backends without it (a GPU) leave it undefined. */
   readSync?(view: View): TypedData;
   readonly kernels: Kernels;
-  /** Where its time went so far; backends that keep no clock leave it undefined. The difference of two is the profile of what ran between. */
+  /** Waits for what is queued; where the time went so far. Backends that keep no clock leave it undefined. The difference of two is the profile of what ran between. */
   profile?(): Profile;
   /** Threads, instruction set and memory limits, for `qkv doctor` and benchmarks. */
   describe(): { isa: string; threads: number; memoryLimitBytes: number; reservedBytes: number };

@@ -22,7 +22,7 @@ export interface Addon {
   read<T extends TypedData>(offset: number, data: T): Promise<T>;
   readSync<T extends TypedData>(offset: number, data: T): T;
   sync(): void;
-  /** area[0] = seconds without work, then calls and seconds of each kernel and its 32 variants: what the driver thread has done so far. */
+  /** Waits for the queue; area[0] = seconds without work, then calls and seconds of each kernel and its 32 variants: what the driver thread has done so far. */
   clocks(): void;
   /** 0: f32 flop/s, 1: bf16 flop/s (0 where the machine has no such instruction), 2: bytes/s read from `megabytes` in all, 3: bytes/s of an optimizer's pattern on them. */
   measure(what: 0 | 1 | 2 | 3, threads: number, megabytes: number): number;
