@@ -1,19 +1,9 @@
 import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
-import {
-  c4,
-  cleaner,
-  controls,
-  gopherQuality,
-  gopherRepetition,
-  html,
-  personal,
-  scripts,
-  unicode,
-  webRules,
-  whitespace,
-  wordsOf,
-} from './clean.ts';
+import { cleaner, controls, html, scripts, unicode, webRules, whitespace } from './clean.ts';
+import { personal } from './personal.ts';
+import { c4, gopherQuality, gopherRepetition } from './quality.ts';
+import { wordsOf } from './words.ts';
 
 const english = Array.from(
   { length: 12 },

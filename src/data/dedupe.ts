@@ -8,7 +8,7 @@
  * Memory: 480 bytes of signature and 80 of tables for each document that is kept (twice that for the tables while they grow).
  */
 import { hash32 } from './order.ts';
-import { hanShare, wordsOf } from './clean.ts';
+import { hanShare, wordsOf } from './words.ts';
 
 const BANDS = 20;
 const ROWS = 6;

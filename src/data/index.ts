@@ -2,13 +2,18 @@
 export * from './agreement.ts';
 export * from './annotate.ts';
 export * from './batches.ts';
+export { boilerplate, repeatedLines } from './boilerplate.ts';
+export { chinese, chineseConverter, type ChineseForm } from './chinese.ts';
 export * from './clean.ts';
 export { type DedupeOptions, jaccard, type Leak, leakTest, type NearDuplicates, nearDuplicates, shingles } from './dedupe.ts';
 export * from './dialogues.ts';
 export { type Encoding, guessEncoding } from './encoding.ts';
+export { htmlToText } from './html.ts';
 export * from './inspect.ts';
+export { languageOf, languages, loadLanguages } from './language.ts';
 export type { LengthBin, LengthSummary } from './lengths.ts';
 export { type LineBatch, lineBatches, MAX_LINE_BYTES } from './lines.ts';
+export type { ThreadTokenizer } from './encode.ts';
 export { permuted } from './order.ts';
 export * from './packing.ts';
 export { alignedPairs, type Labelled, labelledOf, type Pair, pairsOf } from './pairs.ts';
@@ -27,7 +32,10 @@ export {
   type SourceKind,
   type SourceOptions,
 } from './sources.ts';
+export { personal } from './personal.ts';
+export { c4, gopherQuality, gopherRepetition } from './quality.ts';
 export { documentHash, inValidation, type SplitKind, tailCut } from './split.ts';
 export { type DataTokenizer, memoryStream, sliceStream, type TokenStream } from './tokens.ts';
 export * from './stats.ts';
+export { hanShare, wordsOf } from './words.ts';
 export * from './workbench.ts';

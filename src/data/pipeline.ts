@@ -14,10 +14,14 @@ const none = z.strictObject({});
 const optionsOf = {
   unicode: z.strictObject({ form: z.enum(['NFC', 'NFKC']).optional() }),
   controls: none,
-  html: none,
+  html: z.strictObject({ content: z.boolean().optional() }),
   whitespace: none,
+  boilerplate: none,
+  repeatedLines: z.strictObject({ documents: z.int().min(2).max(65_535).optional() }),
+  chinese: z.strictObject({ to: z.enum(['simplified', 'traditional', 'taiwan', 'hongkong']).optional() }),
+  languages: z.strictObject({ codes: z.array(z.string().regex(/^[a-z]{2,3}$/)).min(1) }),
   personal: none,
-  c4: z.strictObject({ minSentences: count.optional() }),
+  c4: z.strictObject({ minSentences: count.optional(), badWords: z.string().min(1).optional() }),
   gopherQuality: z.strictObject({ minWords: count.optional(), maxWords: count.optional() }),
   gopherRepetition: none,
   scripts: z.strictObject({

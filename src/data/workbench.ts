@@ -84,6 +84,8 @@ export async function cleanFiles(
 ): Promise<CleanReport> {
   const { field = 'text' } = options;
   const clean = cleaner(rules);
+  await clean.load();
+  if (clean.learns) await pass(path, options, ({ text }) => clean.learn(text));
   let charactersBefore = 0;
   let charactersAfter = 0;
   const { report, file, sha256 } = await written(out, (file) =>
