@@ -7,6 +7,8 @@ export interface Context {
   caches?: readonly AttentionCache[];
   /** Added to the scores of every self-attention, (B or 1, H or 1, T or 1, S): padding, packed documents; masks.ts makes them. */
   mask?: Tensor;
+  /** (B, T), the place of each token for models with a table of positions: packed documents begin again at 0. In order when left out. */
+  positions?: Int32Array;
   /** While looking inside: receives `blocks.0.attn.weights`, `blocks.0.output` …; they live until the outermost scope ends, or until freed. */
   record?: (name: string, value: Tensor) => void;
   /** Present while training with dropout: every dropout takes its mask's seed from here, in order. */

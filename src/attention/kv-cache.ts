@@ -1,4 +1,4 @@
-import { check, Tensor } from '../tensor/index.ts';
+import { check, Tensor, tidy } from '../tensor/index.ts';
 
 /** Keys and values of the tokens already seen, for one layer. Caches differ in what they keep: all, a window, or eight bits of each number. */
 export interface AttentionCache extends Disposable {
@@ -8,7 +8,19 @@ export interface AttentionCache extends Disposable {
   append(k: Tensor, v: Tensor): [Tensor, Tensor];
   /** Forgets everything after the first `length` tokens. */
   truncate(length: number): void;
+  /** Sequence b becomes a copy of what sequence rows[b] was: beam search goes on with some of its texts and leaves others. */
+  select(rows: readonly number[]): void;
   readonly bytes: number;
+}
+
+/** Row b of `buffer` (B, …) becomes what row rows[b] was; of axis 2 only the first `filled` places are in use, when said. */
+export function selectRows(buffer: Tensor, rows: readonly number[], filled?: number): void {
+  if (rows.every((from, b) => from === b)) return;
+  tidy(() => {
+    const held = filled === undefined ? buffer : buffer.slice(2, 0, filled);
+    const before = held.contiguousCopy();
+    for (const [b, from] of rows.entries()) if (from !== b) held.slice(0, b, b + 1).copyFrom(before.slice(0, from, from + 1));
+  });
 }
 
 /**
@@ -47,6 +59,10 @@ export class KVCache implements AttentionCache {
   /** Forgets everything after the first `length` tokens. */
   truncate(length: number): void {
     this.length = Math.min(this.length, length);
+  }
+  select(rows: readonly number[]): void {
+    if (this.length === 0) return;
+    for (const held of [this.#k, this.#v]) selectRows(held, rows, this.length);
   }
   get bytes(): number {
     return 2 * this.B * this.G * this.S * this.D * 4;

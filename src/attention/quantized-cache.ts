@@ -1,5 +1,5 @@
 import { check, Tensor } from '../tensor/index.ts';
-import type { AttentionCache } from './kv-cache.ts';
+import { type AttentionCache, selectRows } from './kv-cache.ts';
 
 /**
  * A cache of one byte a number: each key and each value is held as 127·x/max|x| rounded, with its max|x| in f32. It takes (D + 4)/4D of the
@@ -37,6 +37,10 @@ export class QuantizedCache implements AttentionCache {
   truncate(length: number): void {
     this.length = Math.min(this.length, length);
   }
+  select(rows: readonly number[]): void {
+    if (this.length === 0) return;
+    for (const held of [this.#k, this.#v]) held.select(this.length, rows);
+  }
   get bytes(): number {
     return 2 * this.B * this.G * this.S * (this.D + 4);
   }
@@ -67,6 +71,9 @@ class EightBits implements Disposable {
   read(length: number): Tensor {
     const whole = this.#bytes.slice(2, 0, length).cast('f32').sub(ZERO);
     return whole.mul(this.#greatest.slice(2, 0, length).div(127));
+  }
+  select(length: number, rows: readonly number[]): void {
+    for (const held of [this.#bytes, this.#greatest]) selectRows(held, rows, length);
   }
   [Symbol.dispose](): void {
     this.#bytes.free('its KV cache was disposed of');

@@ -1,5 +1,5 @@
 import { check, concat, Tensor } from '../tensor/index.ts';
-import type { AttentionCache } from './kv-cache.ts';
+import { type AttentionCache, selectRows } from './kv-cache.ts';
 
 /**
  * The cache of a sliding window: a token sees itself and the `window` before it, so no more is kept and a text may go on for ever.
@@ -62,6 +62,10 @@ export class RotatingCache implements AttentionCache {
     );
     this.#filled = length === 0 ? 0 : filled;
     this.length = length;
+  }
+  select(rows: readonly number[]): void {
+    if (this.#filled === 0) return;
+    for (const held of [this.#k, this.#v]) selectRows(held, rows, this.#filled);
   }
   get bytes(): number {
     return 2 * this.B * this.G * this.#room * this.D * 4;

@@ -2,6 +2,7 @@
 
 import type { RopeScaling } from '../attention/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
+import { expertsOf, expertsTypeOf, publishedExperts } from './hugging-face-experts.ts';
 import type { Family, PublishedShape, Stored } from './hugging-face.ts';
 import type { PublishedConfig } from './published-config.ts';
 
@@ -16,6 +17,9 @@ const classes = {
   gemma2: ['gemma', 'Gemma2ForCausalLM'],
   gemma3_text: ['gemma', 'Gemma3ForCausalLM'],
   olmo2: ['olmo2', 'Olmo2ForCausalLM'],
+  mixtral: ['mixtral', 'MixtralForCausalLM'],
+  qwen2_moe: ['mixtral', 'Qwen2MoeForCausalLM'],
+  qwen3_moe: ['mixtral', 'Qwen3MoeForCausalLM'],
   gpt_neox: ['neox', 'GPTNeoXForCausalLM'],
 } as const satisfies Record<string, readonly [Family, string]>;
 type ModelType = keyof typeof classes;
@@ -60,6 +64,11 @@ export function switchesOf(c: PublishedConfig): Settings {
     case 'olmo2':
       if (common.ropeScaling || common.headDim) c.fail('rope_scaling and head_dim are not read for olmo2');
       return { ...common, normEps: c.number('rms_norm_eps', 1e-5) };
+    case 'mixtral':
+    case 'qwen2_moe':
+    case 'qwen3_moe':
+      if (common.rotaryDim) c.fail('partial_rotary_factor is not read for mixtures of experts');
+      return { ...common, ...expertsOf(c, type) };
     case 'llama':
       return common;
   }
@@ -190,6 +199,7 @@ function modelTypeOf(family: Family, c: PublishedShape): ModelType {
   }
   if (family === 'neox') return 'gpt_neox';
   if (family === 'olmo2') return 'olmo2';
+  if (family === 'mixtral') return expertsTypeOf(c);
   if (family === 'gemma') return c.qkNorm ? 'gemma3_text' : 'gemma2';
   if (c.qkNorm) return 'qwen3';
   if (c.qkvBias) return 'qwen2';
@@ -236,7 +246,8 @@ export function publishedSwitches(family: Family, c: PublishedShape): Record<str
       mistral: { sliding_window: (c.window ?? 0) + 1 },
       smollm3: { no_rope_layer_interval: c.noRopeEvery, pad_token_id: null },
     };
-    return { ...rotary, hidden_act: 'silu', mlp_bias: false, ...own[type] };
+    const experts = family === 'mixtral' ? publishedExperts(expertsTypeOf(c), c) : {};
+    return { ...rotary, hidden_act: 'silu', mlp_bias: false, ...own[type], ...experts };
   }
   const every = c.globalEvery ?? 2;
   return {

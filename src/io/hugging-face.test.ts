@@ -25,6 +25,10 @@ const yarn = {
   truncate: false,
 } as const;
 const llama3 = { type: 'llama3', factor: 8, contextLength: 8, lowFreqFactor: 1, highFreqFactor: 4 } as const;
+const experts: PublishedShape = {
+  ...shape,
+  ...{ tied: false, nExpert: 5, nExpertPerToken: 2, renormalise: true, balanceWeight: 0.02 },
+};
 const settings: [string, Family, PublishedShape][] = [
   ['gpt2', 'gpt2', { ...shape, nKvHead: 2, dFF: 48, ropeBase: 10_000, normEps: 1e-5 }],
   ['llama', 'llama', { ...shape, tied: false, ropeScaling: llama3 }],
@@ -35,6 +39,9 @@ const settings: [string, Family, PublishedShape][] = [
   ['gemma2', 'gemma', { ...shape, window: 7, globalEvery: 2, queryScale: 5, attnSoftcap: 50, logitSoftcap: 30 }],
   ['gemma3_text', 'gemma', { ...shape, qkNorm: true, window: 7, globalEvery: 3, queryScale: 5, localRopeBase: 100 }],
   ['olmo2', 'olmo2', shape],
+  ['mixtral', 'mixtral', { ...experts, window: 7 }],
+  ['qwen2_moe', 'mixtral', { ...experts, qkvBias: true, dShared: 24, renormalise: false }],
+  ['qwen3_moe', 'mixtral', { ...experts, qkNorm: true, headDim: 4 }],
   ['gpt_neox', 'neox', { ...shape, nKvHead: 2, rotaryDim: 4, parallel: false }],
 ];
 const plain = (x: unknown): unknown => JSON.parse(JSON.stringify(x)); // as in the file
@@ -51,6 +58,8 @@ test('what no published class computes is not written as another one', () => {
     'no published class has qkNorm and window together',
   );
   expect(() => publishedConfig('llama', { ...shape, rotaryDim: 2 })).toThrow('rotaryDim');
+  expect(() => publishedConfig('mixtral', { ...experts, renormalise: false })).toThrow('renormalise false without');
+  expect(() => publishedConfig('mixtral', { ...experts, qkvBias: true })).toThrow('qkvBias without dShared');
 });
 
 test('what this reader does not know is refused with its value', () => {

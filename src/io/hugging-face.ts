@@ -3,6 +3,7 @@
 import type { DecoderSwitches } from '../models/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 import { publishedSwitches, switchesOf } from './hugging-face-decoders.ts';
+import { expertsStoredAs, expertsTypeOf } from './hugging-face-experts.ts';
 import { PublishedConfig } from './published-config.ts';
 
 /** How one of our tensors is stored in a Hugging Face file. */
@@ -66,11 +67,20 @@ const olmo2Names: [ours: RegExp, theirs: string, transposed?: boolean][] = [
   [/^blocks\.(\d+)\.mlpOutNorm\.weight$/, 'model.layers.$1.post_feedforward_layernorm.weight'],
   ...llamaNames,
 ];
-const names = { gpt2: gpt2Names, llama: llamaNames, neox: neoxNames, gemma: gemmaNames, olmo2: olmo2Names };
+const names = {
+  gpt2: gpt2Names,
+  llama: llamaNames,
+  neox: neoxNames,
+  gemma: gemmaNames,
+  olmo2: olmo2Names,
+  mixtral: llamaNames, // but for the experts: hugging-face-experts.ts
+};
 export type Family = keyof typeof names;
 
-/** The published name and layout of our tensor `ours`. */
-export function storedAs(family: Family, ours: string): Stored {
+/** The published name and layout of our tensor `ours`. Mixtures of experts have several layouts: `shape` says which, Mixtral's when left out. */
+export function storedAs(family: Family, ours: string, shape?: PublishedShape): Stored {
+  const experts = family === 'mixtral' && expertsStoredAs(shape ? expertsTypeOf(shape) : 'mixtral', ours);
+  if (experts) return experts;
   for (const [pattern, theirs, transposed] of names[family]) {
     if (pattern.test(ours)) return { name: ours.replace(pattern, theirs), transposed };
   }

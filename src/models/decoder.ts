@@ -1,4 +1,4 @@
-import { type AttentionCache, type Context, inLayer, type LayerContext } from '../attention/index.ts';
+import { type AttentionCache, type Context, inLayer, KVCache, type LayerContext, RotatingCache } from '../attention/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 
 /** What every decoder needs to know of its size; each family adds its own. */
@@ -50,4 +50,22 @@ export function throughBlocks(
 export function lastPlace(hidden: Tensor): Tensor {
   const { B, T, C } = hidden.dims('B T C');
   return hidden.slice(1, T - 1, T).reshape([B, C]);
+}
+
+/**
+ * Empty caches for B sequences of at most `length` tokens, one a layer. A layer that sees `window(i)` places to the left keeps no more than two
+ * windows, however long the text.
+ */
+export function layerCaches(
+  B: number,
+  length: number,
+  { nLayer, nKvHead, headDim }: { nLayer: number; nKvHead: number; headDim: number },
+  window: (layer: number) => number | undefined = () => undefined,
+): AttentionCache[] {
+  return Array.from({ length: nLayer }, (_, i) => {
+    const w = window(i);
+    return w !== undefined && 2 * (w + 1) < length
+      ? new RotatingCache(B, nKvHead, w, headDim)
+      : new KVCache(B, nKvHead, length, headDim);
+  });
 }

@@ -57,6 +57,8 @@ export class SourceWriter implements Disposable {
   readonly config: { contextLength: number; vocabSize: number };
   readonly #memory: Tensor;
   readonly #crossCaches: CrossCache[];
+  /** Texts that the cross caches are made for. */
+  #rows = 0;
 
   constructor(
     readonly model: EncoderDecoder,
@@ -68,9 +70,13 @@ export class SourceWriter implements Disposable {
       .freeze();
     this.#crossCaches = Array.from({ length: model.config.nLayer }, () => new CrossCache());
   }
-  /** The logits (1, V) of the last place. */
+  /** The logits (B, V) of the last place of B texts, all about the one source. */
   nextLogits(ids: Int32Array, [B, T]: readonly [number, number], { caches }: Pick<Context, 'caches'>): Tensor {
-    const hidden = this.model.decode(ids, [B, T], this.#memory, { caches, crossCaches: this.#crossCaches });
+    if (B !== this.#rows) for (const cache of this.#crossCaches) cache.clear();
+    this.#rows = B;
+    const [, S, C] = this.#memory.shape;
+    const memory = B === 1 ? this.#memory : this.#memory.expand([B, S, C]);
+    const hidden = this.model.decode(ids, [B, T], memory, { caches, crossCaches: this.#crossCaches });
     return this.model.logits(hidden.slice(1, T - 1, T).reshape([B, hidden.shape[2]]));
   }
   newCaches(B: number, length?: number): AttentionCache[] {

@@ -1,9 +1,8 @@
 // B batch · T tokens · C = dModel channels · H heads · G key-value heads · D head channels · F MLP width · V vocabulary
 
 import {
+  type AttentionCache,
   type Context,
-  inLayer,
-  KVCache,
   type LayerContext,
   type RopeScaling,
   Rotary,
@@ -11,7 +10,7 @@ import {
 } from '../attention/index.ts';
 import { dropout, Embedding, GeGLU, RMSNorm } from '../nn/index.ts';
 import { check, crossEntropy, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
-import type { Decoder, DecoderConfig, TokenBatch } from './decoder.ts';
+import { type Decoder, type DecoderConfig, lastPlace, layerCaches, throughBlocks, type TokenBatch } from './decoder.ts';
 
 export interface GemmaConfig extends DecoderConfig {
   nKvHead?: number;
@@ -101,32 +100,29 @@ export class Gemma implements Decoder {
 
   constructor(config: GemmaConfig, rng: Rng) {
     this.config = gemmaDefaults(config);
-    const { vocabSize, dModel, headDim, nLayer, window, globalEvery, ropeBase, localRopeBase, ropeScaling, normEps } =
-      this.config;
+    const { vocabSize, dModel, headDim, nLayer, window, ropeBase, localRopeBase, ropeScaling, normEps } = this.config;
     check(headDim % 2 === 0, `headDim (${headDim}) must be even: rotary positions turn pairs of channels`);
     this.rotary = new Rotary(headDim / 2, ropeBase, false, ropeScaling);
     this.localRotary = new Rotary(headDim / 2, localRopeBase);
     this.tokenEmbedding = new Embedding(vocabSize, dModel, { std: STD, rng });
     this.blocks = Array.from({ length: nLayer }, (_, i) =>
-      (i + 1) % globalEvery === 0
+      this.#isGlobal(i)
         ? new Block(this.config, this.rotary, undefined, rng)
         : new Block(this.config, this.localRotary, window, rng),
     );
     this.norm = new RMSNorm(dModel, normEps, OFFSET);
   }
 
+  #isGlobal(layer: number): boolean {
+    return (layer + 1) % this.config.globalEvery === 0;
+  }
   /** The last hidden states (B, T, C), normed. */
   hidden(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
     const { contextLength, dModel, dropout: p } = this.config;
     const start = ctx.caches?.[0]?.length ?? 0;
     check(start + T <= contextLength, `${start + T} tokens, but contextLength is ${contextLength}`);
-    let x = dropout(this.tokenEmbedding.forward(ids, [B, T]).mul(Math.sqrt(dModel)), p, ctx); // √C: one matrix serves input and output
-    for (const [i, block] of this.blocks.entries()) {
-      const layer = inLayer(ctx, i);
-      x = block.forward(x, layer);
-      layer.record?.('output', x.detach());
-    }
-    return this.norm.forward(x);
+    const x = dropout(this.tokenEmbedding.forward(ids, [B, T]).mul(Math.sqrt(dModel)), p, ctx); // √C: one matrix serves input and output
+    return this.norm.forward(throughBlocks(this.blocks, x, ctx));
   }
   #logits(hidden: Tensor): Tensor {
     const { logitSoftcap: c } = this.config;
@@ -136,17 +132,15 @@ export class Gemma implements Decoder {
   forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
     return this.#logits(this.hidden(ids, shape, ctx));
   }
-  nextLogits(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
-    const hidden = this.hidden(ids, [B, T], ctx);
-    return this.#logits(hidden.slice(1, T - 1, T).reshape([B, this.config.dModel]));
+  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
+    return this.#logits(lastPlace(this.hidden(ids, shape, ctx)));
   }
   loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
     const hidden = this.hidden(inputs, shape, ctx);
     if (this.config.logitSoftcap) return crossEntropy(this.#logits(hidden), targets);
     return linearCrossEntropy(hidden, this.tokenEmbedding.weight, targets);
   }
-  newCaches(B: number, length = this.config.contextLength): KVCache[] {
-    const { nLayer, nKvHead, headDim } = this.config;
-    return Array.from({ length: nLayer }, () => new KVCache(B, nKvHead, length, headDim));
+  newCaches(B: number, length = this.config.contextLength): AttentionCache[] {
+    return layerCaches(B, length, this.config, (i) => (this.#isGlobal(i) ? undefined : this.config.window));
   }
 }

@@ -1,9 +1,9 @@
 // B batch · T tokens · C = dModel channels · H heads · D head channels · V vocabulary
 
-import { attention, type Context, KVCache, type LayerContext } from '../attention/index.ts';
+import { attention, type AttentionCache, type Context, type LayerContext } from '../attention/index.ts';
 import { dropout, Embedding, LayerNorm, Linear, MLP } from '../nn/index.ts';
 import { check, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
-import { type Decoder, type DecoderConfig, lastPlace, throughBlocks, type TokenBatch } from './decoder.ts';
+import { type Decoder, type DecoderConfig, lastPlace, layerCaches, throughBlocks, type TokenBatch } from './decoder.ts';
 
 export interface GPT2Config extends DecoderConfig {
   /** Dropout of the embeddings, the attention weights and what each block adds. */
@@ -95,22 +95,22 @@ export class GPT2 implements Decoder {
       `${start + T} tokens, but contextLength is ${contextLength}: the position table has no row beyond it`,
     );
     const tokens = this.tokenEmbedding.forward(ids, [B, T]);
-    const places = Int32Array.from({ length: T }, (_, t) => start + t);
-    const x = dropout(tokens.add(this.positionEmbedding.forward(places, [T])), p, ctx);
+    const places = ctx.positions ?? Int32Array.from({ length: T }, (_, t) => start + t);
+    const positions = this.positionEmbedding.forward(places, ctx.positions ? [B, T] : [T]);
+    const x = dropout(tokens.add(positions), p, ctx);
     return this.norm.forward(throughBlocks(this.blocks, x, ctx));
   }
   forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
     return linear(this.hidden(ids, shape, ctx), this.tokenEmbedding.weight);
   }
-  nextLogits(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
-    const last = lastPlace(this.hidden(ids, [B, T], ctx));
-    return linear(last, this.tokenEmbedding.weight);
+  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
+    return linear(lastPlace(this.hidden(ids, shape, ctx)), this.tokenEmbedding.weight);
   }
   loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
     return linearCrossEntropy(this.hidden(inputs, shape, ctx), this.tokenEmbedding.weight, targets);
   }
-  newCaches(B: number, length = this.config.contextLength): KVCache[] {
+  newCaches(B: number, length = this.config.contextLength): AttentionCache[] {
     const { nLayer, nHead, dModel } = this.config;
-    return Array.from({ length: nLayer }, () => new KVCache(B, nHead, length, dModel / nHead));
+    return layerCaches(B, length, { nLayer, nKvHead: nHead, headDim: dModel / nHead });
   }
 }

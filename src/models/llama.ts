@@ -1,9 +1,16 @@
 // B batch · T tokens · C = dModel channels · H heads · G key-value heads · D head channels · F MLP width · V vocabulary
 
-import { type Context, KVCache, type LayerContext, type RopeScaling, Rotary, SelfAttention } from '../attention/index.ts';
+import {
+  type AttentionCache,
+  type Context,
+  type LayerContext,
+  type RopeScaling,
+  Rotary,
+  SelfAttention,
+} from '../attention/index.ts';
 import { dropout, Embedding, Linear, RMSNorm, SwiGLU } from '../nn/index.ts';
 import { check, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
-import { type Decoder, type DecoderConfig, lastPlace, throughBlocks, type TokenBatch } from './decoder.ts';
+import { type Decoder, type DecoderConfig, lastPlace, layerCaches, throughBlocks, type TokenBatch } from './decoder.ts';
 
 export interface LlamaConfig extends DecoderConfig {
   /** Key-value heads; nHead when left out. */
@@ -32,9 +39,9 @@ export interface LlamaConfig extends DecoderConfig {
 }
 
 /** Llama's σ. */
-const STD = 0.02;
+export const STD = 0.02;
 /** As in GPT-2: 2·nLayer branches add to the residual stream. */
-const residualStd = (nLayer: number): number => STD / Math.sqrt(2 * nLayer);
+export const residualStd = (nLayer: number): number => STD / Math.sqrt(2 * nLayer);
 
 export const llamaDefaults = (c: LlamaConfig) => ({
   nKvHead: c.nHead,
@@ -51,6 +58,13 @@ export const llamaDefaults = (c: LlamaConfig) => ({
 });
 type Config = ReturnType<typeof llamaDefaults>;
 
+/** Grouped-query attention with rotary positions, as all models with Llama's attention have it. */
+export function llamaAttention(c: Config, rotary: Rotary | undefined, rng: Rng): SelfAttention {
+  const { dModel, nHead, nKvHead, headDim, nLayer, normEps, qkNorm, qkvBias, window, dropout: p } = c;
+  const heads = { dModel, nHead, nKvHead, headDim, bias: qkvBias, outBias: false, qkNorm, normEps };
+  return new SelfAttention({ ...heads, rotary, window, dropout: p, std: STD, residualStd: residualStd(nLayer), rng });
+}
+
 /** Pre-norm block: grouped-query attention with rotary positions, then a gated MLP. */
 class Block {
   readonly attnNorm: RMSNorm;
@@ -60,14 +74,12 @@ class Block {
   readonly #dropout: number;
 
   constructor(config: Config, rotary: Rotary | undefined, rng: Rng) {
-    const { dModel, nHead, nKvHead, headDim, nLayer, dFF, normEps, qkNorm, qkvBias, window, dropout: p } = config;
-    const std = { std: STD, residualStd: residualStd(nLayer), rng };
+    const { dModel, nLayer, dFF, normEps, dropout: p } = config;
     this.#dropout = p;
     this.attnNorm = new RMSNorm(dModel, normEps);
-    const heads = { dModel, nHead, nKvHead, headDim, bias: qkvBias, outBias: false, qkNorm, normEps };
-    this.attn = new SelfAttention({ ...heads, rotary, window, dropout: p, ...std });
+    this.attn = llamaAttention(config, rotary, rng);
     this.mlpNorm = new RMSNorm(dModel, normEps);
-    this.mlp = new SwiGLU({ dModel, dFF, bias: false, ...std });
+    this.mlp = new SwiGLU({ dModel, dFF, bias: false, std: STD, residualStd: residualStd(nLayer), rng });
   }
   forward(x: Tensor, ctx: LayerContext): Tensor {
     return tidy(() => {
@@ -122,15 +134,13 @@ export class Llama implements Decoder {
   forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
     return linear(this.hidden(ids, shape, ctx), this.#headWeight);
   }
-  nextLogits(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
-    const last = lastPlace(this.hidden(ids, [B, T], ctx));
-    return linear(last, this.#headWeight);
+  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
+    return linear(lastPlace(this.hidden(ids, shape, ctx)), this.#headWeight);
   }
   loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
     return linearCrossEntropy(this.hidden(inputs, shape, ctx), this.#headWeight, targets);
   }
-  newCaches(B: number, length = this.config.contextLength): KVCache[] {
-    const { nLayer, nKvHead, headDim } = this.config;
-    return Array.from({ length: nLayer }, () => new KVCache(B, nKvHead, length, headDim));
+  newCaches(B: number, length = this.config.contextLength): AttentionCache[] {
+    return layerCaches(B, length, this.config, () => this.config.window);
   }
 }

@@ -10,7 +10,17 @@ export interface MixtureOptions extends MLPOptions {
   nPerToken: number;
   /** The k weights sum to 1 (Mixtral); else they are the router's probabilities as they are (OLMoE, some Qwen). */
   renormalise?: boolean;
+  /** Width of one more MLP, which every token uses, behind a gate of its own: + σ(x w) · SwiGLU(x). Qwen Team 2024; Dai et al. 2024, §3.2 */
+  dShared?: number;
   rng: Rng;
+}
+
+/** Where a layer sent its tokens: what `balanceLoss` takes. */
+export interface Routing {
+  /** The router's probabilities, (N, E). */
+  probs: Tensor;
+  /** The k chosen experts of each token, (N, k), best first. */
+  chosen: Int32Array;
 }
 
 /**
@@ -20,6 +30,8 @@ export interface MixtureOptions extends MLPOptions {
 export class MixtureOfExperts {
   readonly router: Linear;
   readonly experts: SwiGLU[];
+  readonly shared?: SwiGLU;
+  readonly sharedGate?: Linear;
   readonly #o: MixtureOptions;
 
   constructor(o: MixtureOptions) {
@@ -28,10 +40,14 @@ export class MixtureOfExperts {
     this.#o = o;
     this.router = new Linear(dModel, nExpert, { bias: false, std, rng });
     this.experts = Array.from({ length: nExpert }, () => new SwiGLU(o));
+    if (o.dShared) {
+      this.shared = new SwiGLU({ ...o, dFF: o.dShared });
+      this.sharedGate = new Linear(dModel, 1, { bias: false, std, rng });
+    }
   }
 
-  /** x (…, C) → y (…, C), with the loss that keeps the experts equally busy. */
-  forward(x: Tensor): { y: Tensor; balance: Tensor } {
+  /** x (…, C) → y (…, C), and which experts the tokens went to. */
+  forward(x: Tensor): { y: Tensor; routing: Routing } {
     const { nPerToken: k, renormalise = true } = this.#o;
     const C = x.shape.at(-1)!;
     const rows = x.reshape([x.size / C, C]);
@@ -52,8 +68,9 @@ export class MixtureOfExperts {
     }
     const N = rows.shape[0];
     const each = concat(parts, 0).rows(place, [N, k]); // (N, k, C)
-    const y = each.mul(weights.reshape([N, k, 1])).sum({ axis: 1 });
-    return { y: y.reshape(x.shape), balance: balanceLoss(probs, chosen) };
+    let y = each.mul(weights.reshape([N, k, 1])).sum({ axis: 1 });
+    if (this.shared) y = y.add(this.shared.forward(rows).mul(this.sharedGate!.forward(rows).sigmoid()));
+    return { y: y.reshape(x.shape), routing: { probs, chosen } };
   }
 }
 
@@ -61,12 +78,21 @@ export class MixtureOfExperts {
  * E · Σₑ fₑ·Pₑ: fₑ the share of the tokens sent to expert e, Pₑ its mean probability. k when all are equally busy, and then smallest.
  * Fedus et al. 2021, eq. 4; f has no derivative, P has.
  */
-export function balanceLoss(probs: Tensor, chosen: Int32Array): Tensor {
+export function balanceLoss({ probs, chosen }: Routing): Tensor {
   const { N, E } = probs.dims('N E');
   const shares = new Float32Array(E);
   for (const e of chosen) shares[e] += 1 / N;
   return probs.mean({ axis: 0 }).mul(Tensor.from(shares)).sum().mul(E);
 }
+
+/** The routing of several layers as one, so that the loss sees a token once a layer (transformers). */
+export const allRouting = (layers: readonly Routing[]): Routing => ({
+  probs: concat(
+    layers.map((r) => r.probs),
+    0,
+  ),
+  chosen: Int32Array.from(layers.flatMap((r) => [...r.chosen])),
+});
 
 /** probs (N, E) at the k chosen places of each row → (N, k) */
 function pickEach(probs: Tensor, chosen: Int32Array, k: number): Tensor {

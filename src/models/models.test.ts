@@ -7,7 +7,9 @@ import { Gemma } from './gemma.ts';
 import { GPT2 } from './gpt2.ts';
 import { Llama } from './llama.ts';
 import { NeoX } from './neox.ts';
+import { Mixtral } from './mixtral.ts';
 import { Olmo2 } from './olmo2.ts';
+import { Tcn } from './tcn.ts';
 
 const size = { vocabSize: 29, contextLength: 16, nLayer: 2, nHead: 2, dModel: 12 };
 const families: [string, () => Decoder][] = [
@@ -29,6 +31,13 @@ const families: [string, () => Decoder][] = [
     'gemma, QK-norm',
     () => new Gemma({ ...size, window: 3, headDim: 8, nKvHead: 1, qkNorm: true, localRopeBase: 100 }, new Rng(1)),
   ],
+  ['mixtral', () => new Mixtral({ ...size, nExpert: 4, nExpertPerToken: 2, window: 3 }, new Rng(1))],
+  [
+    'mixtral, a shared expert, probabilities as they are',
+    () =>
+      new Mixtral({ ...size, nExpert: 3, nExpertPerToken: 1, dFF: 16, dShared: 16, renormalise: false, qkvBias: true }, new Rng(1)),
+  ],
+  ['tcn', () => new Tcn(size, new Rng(1))],
 ];
 const someIds = (n: number, seed = 7): Int32Array => {
   const rng = new Rng(seed);

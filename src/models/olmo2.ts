@@ -1,9 +1,9 @@
 // B batch · T tokens · C = dModel channels · H heads · G key-value heads · D head channels · F MLP width · V vocabulary
 
-import { attention, type Context, KVCache, type LayerContext, Rotary } from '../attention/index.ts';
+import { attention, type AttentionCache, type Context, type LayerContext, Rotary } from '../attention/index.ts';
 import { dropout, Embedding, Linear, RMSNorm, SwiGLU } from '../nn/index.ts';
 import { check, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
-import { type Decoder, type DecoderConfig, lastPlace, throughBlocks, type TokenBatch } from './decoder.ts';
+import { type Decoder, type DecoderConfig, lastPlace, layerCaches, throughBlocks, type TokenBatch } from './decoder.ts';
 
 export interface Olmo2Config extends DecoderConfig {
   nKvHead?: number;
@@ -130,15 +130,14 @@ export class Olmo2 implements Decoder {
   forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
     return linear(this.hidden(ids, shape, ctx), this.#headWeight);
   }
-  nextLogits(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
-    const last = lastPlace(this.hidden(ids, [B, T], ctx));
-    return linear(last, this.#headWeight);
+  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
+    return linear(lastPlace(this.hidden(ids, shape, ctx)), this.#headWeight);
   }
   loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
     return linearCrossEntropy(this.hidden(inputs, shape, ctx), this.#headWeight, targets);
   }
-  newCaches(B: number, length = this.config.contextLength): KVCache[] {
+  newCaches(B: number, length = this.config.contextLength): AttentionCache[] {
     const { nLayer, nHead, nKvHead, dModel } = this.config;
-    return Array.from({ length: nLayer }, () => new KVCache(B, nKvHead, length, dModel / nHead));
+    return layerCaches(B, length, { nLayer, nKvHead, headDim: dModel / nHead });
   }
 }

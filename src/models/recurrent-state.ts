@@ -1,4 +1,4 @@
-import type { AttentionCache } from '../attention/index.ts';
+import { type AttentionCache, selectRows } from '../attention/index.ts';
 import { check, type Tensor } from '../tensor/index.ts';
 
 /**
@@ -29,6 +29,9 @@ export class CarriedState implements AttentionCache {
     check(length === 0, `a recurrent state saw ${this.length} tokens and cannot go back to ${length}; begin again at 0`);
     this.#free();
     this.length = 0;
+  }
+  select(rows: readonly number[]): void {
+    for (const t of this.#held) selectRows(t, rows);
   }
   get bytes(): number {
     return this.#held.reduce((n, t) => n + 4 * t.size, 0);

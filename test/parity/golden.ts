@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { beamSearch, type Writer } from '../../src/generate/index.ts';
 import { openSafetensors } from '../../src/io/index.ts';
 
 /** What an oracle computed: name → shape and values. */
@@ -16,8 +17,29 @@ export function readGolden(path: string): Golden {
   return tensors;
 }
 export const goldenRoot = (folder: string): string => fileURLToPath(new URL(folder, import.meta.url));
-export const oracleOf = (folder: string): { torch: string; transformers: string; parameters?: number } =>
+/** What beam search of the oracle found, for each of some settings: texts with their end id, best first. */
+export interface GoldenBeams {
+  end: number;
+  maxTokens: number;
+  found: { beams: number; lengthPenalty: number; earlyStopping: boolean | 'never'; texts: number[][]; scores: number[] }[];
+}
+export const oracleOf = (folder: string): { torch: string; transformers: string; parameters?: number; beams?: GoldenBeams } =>
   JSON.parse(readFileSync(`${folder}/oracle.json`, 'utf8'));
+
+/** Whether beam search finds the very texts of the oracle, in its order, with its scores. */
+export async function sameBeams(
+  model: Writer,
+  prompt: readonly number[],
+  { end, maxTokens, found }: GoldenBeams,
+): Promise<boolean> {
+  for (const { beams, lengthPenalty, earlyStopping, texts, scores } of found) {
+    const ours = await beamSearch(model, prompt, { beams, maxTokens, lengthPenalty, earlyStopping, endIds: [end] });
+    const written = ours.map(({ ids, ended }) => (ended ? [...ids, end] : ids));
+    const near = ours.every(({ score }, i) => Math.abs(score - scores[i]) <= 1e-4 * Math.max(1, Math.abs(scores[i])));
+    if (JSON.stringify(written) !== JSON.stringify(texts) || !near) return false;
+  }
+  return true;
+}
 
 /** max |a − b|. */
 export function largest(a: ArrayLike<number>, b: ArrayLike<number>): number {
@@ -49,6 +71,8 @@ export interface ParityRow {
   gradients: number;
   /** undefined: the model does not write. */
   greedy?: boolean;
+  /** Every text of every beam search, and its score within 1e-4; undefined: not compared. */
+  beams?: boolean;
 }
 /** The bounds of issue 5. */
 export const bounds = { hidden: 1e-4, logits: 1e-4, loss: 1e-5, gradients: 1e-3 };

@@ -4,8 +4,8 @@
     python test/parity/make_seq2seq.py test/parity/seq2seq
 
 One folder a model: config.json and model.safetensors as save_pretrained writes them; golden.safetensors with the hidden states of every layer
-of both stacks, logits, loss, the gradient of every parameter, and 12 greedy tokens. The second source is padded. Also prints the size of
-T5 small, counted by the library.
+of both stacks, logits, loss, the gradient of every parameter, and 12 greedy tokens; oracle.json also holds what beam search finds. The second
+source is padded. Also prints the size of T5 small, counted by the library.
 """
 
 import os
@@ -13,7 +13,7 @@ import sys
 
 import torch
 import transformers as hf
-from golden import draw, gradients, spread, write
+from golden import beams, draw, gradients, spread, write
 
 B, S, T, V, NEW = 2, 11, 7, 37, 12
 LENGTHS = [11, 8]
@@ -53,7 +53,9 @@ def main(out):
             for i, h in enumerate(states):
                 golden[f"{stack}.{i}"] = h
         golden["greedy"] = greedy
-        write(folder, {**golden, **gradients(model)}, parameters=sum(p.numel() for p in model.parameters()))
+        found = beams(model, source[1:, : LENGTHS[1]], NEW, use_cache=False)
+        write(folder, {**golden, **gradients(model)}, parameters=sum(p.numel() for p in model.parameters()), beams=found)
+        os.remove(os.path.join(folder, "generation_config.json"))  # nothing that differs
     with torch.device("meta"):
         small = hf.T5Config(d_model=512, d_kv=64, d_ff=2048, num_layers=6, num_heads=8, vocab_size=32128)
         print("T5 small:", sum(p.numel() for p in hf.T5ForConditionalGeneration(small).parameters()))

@@ -1,5 +1,5 @@
 import { fillTensors } from '../../src/io/index.ts';
-import { type CellKind, MixtureOfExperts, Recurrent } from '../../src/models/index.ts';
+import { balanceLoss, type CellKind, MixtureOfExperts, Recurrent } from '../../src/models/index.ts';
 import { dispose, parameterCount, stateDict } from '../../src/nn/index.ts';
 import { Rng, scope, stack, Tensor } from '../../src/tensor/index.ts';
 import { goldenRoot, largest, largestRelative, oracleOf, type ParityRow, readGolden } from './golden.ts';
@@ -53,7 +53,8 @@ export function compareMixture(): ParityRow {
   const model = new MixtureOfExperts({ ...size, std: 1, residualStd: 1, rng: new Rng(0) });
   const { parameters, transformers, at } = filled('mixture-mixtral', model);
   const x = Tensor.from(at('x').values, at('x').shape).requireGrad();
-  const { y, balance } = model.forward(x);
+  const { y, routing } = model.forward(x);
+  const balance = balanceLoss(routing);
   const loss = y
     .mul(Tensor.from(at('direction').values, at('direction').shape))
     .sum()

@@ -2,7 +2,7 @@ import { generate } from '../../src/generate/index.ts';
 import { type EncoderDecoder, type PairBatch, pairLogits, SourceWriter } from '../../src/models/index.ts';
 import { stateDict } from '../../src/nn/index.ts';
 import { scope, type Tensor } from '../../src/tensor/index.ts';
-import { type Golden, largest, largestRelative } from './golden.ts';
+import { type Golden, type GoldenBeams, largest, largestRelative, type ParityRow, sameBeams } from './golden.ts';
 
 /** How far an encoder-decoder is from what an oracle computed: hidden states of both stacks, logits, loss, gradients, greedy text. */
 export async function comparePair(
@@ -13,6 +13,7 @@ export async function comparePair(
     layers,
     normed,
     stored,
+    beams,
   }: {
     batch: PairBatch;
     layers: { encoder: number; decoder: number };
@@ -20,11 +21,12 @@ export async function comparePair(
     normed: boolean;
     /** The name under which the oracle keeps the gradient of one of our tensors. */
     stored: (ours: string) => string;
+    beams?: GoldenBeams;
   },
-): Promise<{ hidden: number; logits: number; loss: number; gradients: number; greedy: boolean }> {
+): Promise<Pick<ParityRow, 'hidden' | 'logits' | 'loss' | 'gradients' | 'greedy' | 'beams'>> {
   const ints = (key: string) => oracle.get(key)!.values as Int32Array;
   const floats = (key: string) => oracle.get(key)!.values as Float32Array;
-  const row = { hidden: 0, logits: 0, loss: 0, gradients: 0, greedy: false };
+  const row = { hidden: 0, logits: 0, loss: 0, gradients: 0, greedy: false, beams: undefined as boolean | undefined };
   {
     using _ = scope('parity');
     const hidden = new Map<string, Tensor>();
@@ -59,5 +61,6 @@ export async function comparePair(
   const written: number[] = [];
   for await (const id of generate(writer, [start], { maxTokens: greedy.length, temperature: 0 })) written.push(id);
   row.greedy = `${written}` === `${greedy}`;
+  row.beams = beams && (await sameBeams(writer, [start], beams));
   return row;
 }

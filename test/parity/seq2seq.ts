@@ -14,7 +14,7 @@ const checkCount = (name: string, model: object, parameters?: number): void => {
 export async function compareT5(name: string): Promise<ParityRow> {
   const folder = goldenRoot(`./seq2seq/${name}`);
   const { model, settings, startId } = loadEncoderDecoder(folder);
-  const { transformers, parameters } = oracleOf(folder);
+  const { transformers, parameters, beams } = oracleOf(folder);
   checkCount(name, model, parameters);
   const oracle = readGolden(`${folder}/golden.safetensors`);
   const ints = (key: string) => oracle.get(key)!.values as Int32Array;
@@ -28,6 +28,7 @@ export async function compareT5(name: string): Promise<ParityRow> {
     layers: { encoder: settings.nEncoderLayer!, decoder: settings.nLayer },
     normed: true,
     stored: (ours) => t5StoredAs(settings, ours).name,
+    beams,
   });
   dispose(model);
   return { family: 't5', configuration: name, oracle: `transformers ${transformers}`, parameters: parameters!, ...row };

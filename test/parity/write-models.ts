@@ -16,6 +16,7 @@ const shape: PublishedShape = {
   ...{ ...size, contextLength: 64, nKvHead: 1, ropeBase: 5000, normEps: 1e-6 },
   ...{ tied: false, qkNorm: false, dropout: 0 },
 };
+const experts: PublishedShape = { ...shape, nExpert: 4, nExpertPerToken: 2, renormalise: true };
 const decoders: Record<string, [Family, PublishedShape]> = {
   gpt2: ['gpt2', { ...shape, nKvHead: 3, dFF: 96, tied: true, normEps: 1e-5 }],
   llama: ['llama', shape],
@@ -27,6 +28,9 @@ const decoders: Record<string, [Family, PublishedShape]> = {
   gemma2: ['gemma', { ...shape, tied: true, window: 5, globalEvery: 2, queryScale: 7, attnSoftcap: 5, logitSoftcap: 3 }],
   gemma3: ['gemma', { ...shape, tied: true, window: 5, globalEvery: 2, queryScale: 7, qkNorm: true, localRopeBase: 100 }],
   olmo2: ['olmo2', shape],
+  mixtral: ['mixtral', { ...experts, window: 5 }],
+  'qwen2-moe': ['mixtral', { ...experts, qkvBias: true, dShared: 14, renormalise: false }],
+  'qwen3-moe': ['mixtral', { ...experts, qkNorm: true, headDim: 6 }],
   pythia: ['neox', { ...shape, nKvHead: 3, rotaryDim: 4, normEps: 1e-5 }],
 };
 
@@ -55,7 +59,7 @@ for (const [name, [family, settings]] of Object.entries(decoders)) {
     note(name, {});
     savePretrained(join(root, name), model, {
       config: publishedConfig(family, settings),
-      stored: (ours) => storedAs(family, ours),
+      stored: (ours) => storedAs(family, ours, settings),
     });
   }
   const greedy = await listOf(generate(model, [...ids], { maxTokens: 20, temperature: 0 }));
