@@ -5,7 +5,7 @@ import type { Ambiguous } from '../../figures/width.ts';
 import { dispose } from '../../nn/index.ts';
 import { noGrad, scope } from '../../tensor/index.ts';
 import { describeToken } from '../../tokenizers/index.ts';
-import { type HeadScore, patterns, scoreHead } from '../head-scores.ts';
+import { type HeadScore, patterns, scoreHead } from '../../interpret/index.ts';
 import { type LoadedRun, loadRun } from '../load-run.ts';
 import { type Output, printable, table } from '../output.ts';
 import { probeAmbiguous } from '../terminal-probe.ts';
