@@ -1,17 +1,20 @@
 /** `qkv train`: from text to a run that writes, or on with a run that stopped. */
 import { existsSync, statfsSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve as resolvePath } from 'node:path';
+import { withFrom } from '../../applications/from.ts';
 import { pretrain, type TrainEvent } from '../../applications/pretrain.ts';
+import { objectiveFor } from '../../applications/tasks/open.ts';
 import { QkvError } from '../../errors.ts';
 import { findCheckpoint, stepName } from '../../io/checkpoint.ts';
 import { resolveRun } from '../../io/run-folder.ts';
-import { resolve, settings, settingsOfArguments, type TrainConfig } from '../../settings/config.ts';
+import { resolve, settings, settingsOfArguments, shapeKeys, type TrainConfig } from '../../settings/config.ts';
 import { memoryOf, parametersOf, secondsFor } from '../estimate.ts';
 import { bytes, count } from '../format.ts';
 import { configOfRun, writtenIn } from '../load-run.ts';
 import { availableMemory, backendInfo, chooseBackend, machine, trainingFlops } from '../machine.ts';
 import { here, isCode } from '../messages.ts';
 import type { Output } from '../output.ts';
+import { profileTable, startProfile } from '../profile-table.ts';
 import { readSettings } from '../settings-of.ts';
 import { stopOnSignals, turn } from '../signals.ts';
 import { TrainScreen } from '../train-screen.ts';
@@ -22,36 +25,52 @@ import { rootFlag } from './runs.ts';
 
 export const train: Verb = {
   name: 'train',
-  about: { en: 'trains a decoder on text, or goes on with a run', zh: '在文本上训练解码器，或接着训练' },
+  about: {
+    en: 'trains a model of any family on text or pairs, fine-tunes one, or goes on with a run',
+    zh: '在文本或成对数据上训练任一家族的模型、微调，或接着训练',
+  },
   words: [{ name: 'CONFIG-or-RUN', optional: true }],
   settings,
   flags: [
     { name: 'resume', about: { en: 'go on with RUN from its newest sound checkpoint', zh: '从 RUN 最新的完好检查点继续' } },
     { name: 'anyway', about: { en: 'start although memory or disk look too small', zh: '内存或磁盘看起来不够也开始' } },
+    {
+      name: 'profile',
+      about: { en: 'say at the end where the time went, kernel by kernel', zh: '结束时按内核列出时间花在哪里' },
+    },
     rootFlag,
   ],
   examples: [
     'qkv train',
     'qkv train data=book.txt',
     'qkv train qkv.json nLayer=6 lr=6e-4',
+    'qkv train data=book.txt model=bert tokenizer=wordpiece',
+    'qkv train data=train.en data.targetFile=train.de model=transformer',
+    'qkv train data=book.txt from=gpt2-folder lr=1e-4',
     'qkv train demo-1 --resume',
     'qkv train runs/demo-1/config.json seed=2',
   ],
   async run(args, out) {
     const root = (args.flags['root'] as string | undefined) ?? 'runs';
     const resume = Boolean(args.flags['resume']);
-    const { config, name } = resume ? resumed(args, root, out) : begun(args, root, out);
+    const { config, name } = resume ? resumed(args, root, out) : await begun(args, root, out);
     chooseBackend(config);
     const anyway = Boolean(args.flags['anyway']);
     const screen = new TrainScreen(out);
-    const said = { saving: false };
-    const stop = stopOnSignals(() => {
-      said.saving = true;
+    let started = false;
+    const preparing = new AbortController();
+    const onSignal = () => {
       out.live('');
-      out.say(
-        out.t({ en: 'Stopping: saving first. Ctrl-C again stops at once.', zh: '正在停止：先保存。再按一次 Ctrl-C 立即停止。' }),
-      );
-    });
+      if (started)
+        out.say(
+          out.t({
+            en: 'Stopping: saving first. Ctrl-C again stops at once.',
+            zh: '正在停止：先保存。再按一次 Ctrl-C 立即停止。',
+          }),
+        );
+      preparing.abort(stoppedEarly);
+    };
+    let stop = stopOnSignals(onSignal);
     try {
       const backend = backendInfo();
       if (backend.name === 'none')
@@ -59,7 +78,7 @@ export const train: Verb = {
       if (config.backend === 'native' && backend.name !== 'native')
         throw new QkvError('E191', backend.reason, { reason: backend.reason });
       if (backend.name !== 'native') out.message('W201', { reason: backend.reason });
-      const vocabSize = await vocabularyOf(config);
+      const vocabSize = await vocabularyOf(config, preparing.signal);
       if (checkMemory(config, vocabSize, { anyway }))
         out.message('W202', { needed: memoryOf(config, vocabSize).total, available: availableMemory() });
       if (!anyway) checkDisk(config, vocabSize, root);
@@ -75,19 +94,17 @@ export const train: Verb = {
         isa: backend.isa,
         threads: backend.threads,
       };
+      const profile = args.flags['profile'] ? startProfile() : undefined;
       let lastLr = config.lr;
       let prompt = config.samplePrompt ?? '';
       let first = true;
-      for await (const event of pretrain({ config, name, root, resume, env, stopped: () => stop.asked })) {
-        if (stop.asked && (event.type === 'tokenizer' || event.type === 'data')) {
-          out.say(
-            out.t({ en: 'Stopped before the first step; there was nothing to save.', zh: '在第一步之前停止；没有要保存的。' }),
-          );
-          out.event({ type: 'result', ok: false, status: 'stopped', step: 0 });
-          return 130;
-        }
+      const { signal } = preparing;
+      for await (const event of pretrain({ config, name, root, resume, env, signal, stopped: () => stop.asked })) {
         switch (event.type) {
           case 'tokenizer':
+            // Learning holds this thread: until it is done a signal ends the process at once, as there is nothing to save.
+            if (event.merges === 0) stop.dispose();
+            else stop = stopOnSignals(onSignal);
             out.live(
               event.merges === 0
                 ? out.t({
@@ -101,6 +118,7 @@ export const train: Verb = {
             out.live('');
             break;
           case 'start':
+            started = true;
             startScreen(screen, event, config, backend);
             for (const { folder, why } of event.skipped)
               out.say(
@@ -118,7 +136,8 @@ export const train: Verb = {
             await turn();
             break;
           case 'eval': {
-            const speed = screen.evaluation({ step: event.step, lossNats: event.valLossNats, best: event.best }, lastLr);
+            const { step, valLossNats, best, bitsPerByte, accuracy } = event;
+            const speed = screen.evaluation({ step, lossNats: valLossNats, best, bitsPerByte, accuracy }, lastLr);
             out.event({ ...event, ...speed });
             continue;
           }
@@ -138,6 +157,11 @@ export const train: Verb = {
               { step: event.step, status: event.status, best: event.best },
               { name: event.run, folder: event.folder, prompt: prompt || out.t({ en: 'The', zh: '从前' }) },
             );
+            if (profile) {
+              const spent = profile();
+              out.say(profileTable(spent, out));
+              out.event({ type: 'profile', ...spent });
+            }
             out.event({ ...event, type: 'result', ok: true, parameters: parametersOf(config, vocabSize).total });
             continue;
         }
@@ -146,6 +170,13 @@ export const train: Verb = {
       return 0;
     } catch (error) {
       out.live('');
+      if (error === stoppedEarly) {
+        out.say(
+          out.t({ en: 'Stopped before the first step; there was nothing to save.', zh: '在第一步之前停止；没有要保存的。' }),
+        );
+        out.event({ type: 'result', ok: false, status: 'stopped', step: 0 });
+        return 130;
+      }
       throw told(error, config, name, root);
     } finally {
       stop.dispose();
@@ -153,9 +184,14 @@ export const train: Verb = {
   },
 };
 
+/** The reason of a stop while data is prepared. */
+const stoppedEarly = new Error('stopped before the first step');
+
 /** A new run: settings of file and command line, a name that is free. */
-function begun(args: Args, root: string, out: Output): { config: TrainConfig; name: string } {
-  const { config, file } = readSettings(args, out);
+async function begun(args: Args, root: string, out: Output): Promise<{ config: TrainConfig; name: string }> {
+  const { config: asked, places, file } = readSettings(args, out);
+  const shaped = withFrom(asked, places);
+  const config = { ...shaped, objective: await objectiveFor(shaped) };
   const name = config.name ?? freeName(config, file, root);
   if (config.name !== null && existsSync(join(root, name))) {
     throw new QkvError('E151', `a run called "${name}" exists`, {
@@ -183,19 +219,7 @@ function resumed(args: Args, root: string, out: Output): { config: TrainConfig; 
   for (const [key, before, after] of overrides) out.say(out.style('dim', `${key}: ${String(before)} → ${String(after)}`));
   const was = configOfRun(folder);
   // The weights have a shape: another one is another run.
-  for (const key of [
-    'model',
-    'nLayer',
-    'nHead',
-    'nKvHead',
-    'dModel',
-    'dFF',
-    'contextLength',
-    'tied',
-    'qkNorm',
-    'tokenizer',
-    'vocabSize',
-  ] as const) {
+  for (const key of [...shapeKeys, 'model', 'objective', 'dModel', 'contextLength', 'tokenizer', 'vocabSize'] as const) {
     if (config[key] !== was[key]) {
       throw new QkvError('E159', `${key} cannot change in a run that goes on`, {
         key,
@@ -249,7 +273,7 @@ function startScreen(
   config: TrainConfig,
   backend: ReturnType<typeof backendInfo>,
 ): void {
-  const { train: trainCounts } = event.data;
+  const counts = event.data?.train;
   const left = (config.steps - event.step) / config.steps;
   screen.start({
     name: event.run,
@@ -259,7 +283,8 @@ function startScreen(
     parameters: event.parameters,
     trainTokens: event.trainTokens,
     valTokens: event.valTokens,
-    charactersPerToken: trainCounts.tokens > 0 ? trainCounts.characters / trainCounts.tokens : undefined,
+    charactersPerToken: counts && counts.tokens > 0 ? counts.characters / counts.tokens : undefined,
+    pairs: event.pairs,
     memory: memoryOf(config, event.vocabSize),
     seconds: left * secondsFor(config, event.vocabSize, trainingFlops(config.precision === 'bf16')),
     backend,
