@@ -1,6 +1,8 @@
 // tokenizer.json ↔ the vocabulary inside a GGUF file. llama.cpp knows two kinds of BPE: `gpt2` on bytes, with merges, and `llama` (SentencePiece) on
-// characters, where the score of a token is its rank.
+// characters, where the score of a token is its rank. A vocabulary of bytes or characters without merges is written as its `rwkv`: the longest token
+// that fits.
 
+import { fromByteAlphabet } from '../tokenizers/byte-alphabet.ts';
 import { splitPatterns } from '../tokenizers/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
 import { type GgufReader, type GgufValue, ggufKey } from './gguf.ts';
@@ -60,9 +62,9 @@ export function ggufTokenizer(json: string, vocabSize: number, ids: SpecialIds, 
   const byteLevel = steps.at(-1)?.type === 'ByteLevel';
   const tokens: string[] = Array.from({ length: vocabSize }, (_, id) => `[unused${id}]`);
   const types: number[] = tokens.map(() => tokenTypes.unused);
-  const onCharacters = !byteLevel && !model.byte_fallback; // a character tokenizer: SentencePiece writes a blank as ▁
+  const single = (model.merges ?? []).length === 0;
   for (const [token, id] of Object.entries(model.vocab)) {
-    tokens[id] = onCharacters && token === ' ' ? '▁' : token;
+    tokens[id] = single ? escaped(token, byteLevel) : token;
     types[id] =
       token === model.unk_token ? tokenTypes.unknown : !byteLevel && byteToken.test(token) ? tokenTypes.byte : tokenTypes.normal;
   }
@@ -75,9 +77,9 @@ export function ggufTokenizer(json: string, vocabSize: number, ids: SpecialIds, 
 
   const frame = frameOf(file.post_processor);
   const bos = ids.bos ?? frame.before[0];
-  const eos = ids.eos?.length ? ids.eos : endOf(tokens, types);
+  const eos = ids.eos?.length ? ids.eos : endOf(tokens);
   const keys: [string, GgufValue][] = [
-    ['tokenizer.ggml.model', { type: 'string', value: byteLevel ? 'gpt2' : 'llama' }],
+    ['tokenizer.ggml.model', { type: 'string', value: single ? 'rwkv' : byteLevel ? 'gpt2' : 'llama' }],
     ['tokenizer.ggml.tokens', { type: 'array', of: 'string', value: tokens }],
     ['tokenizer.ggml.token_type', { type: 'array', of: 'i32', value: types }],
   ];
@@ -85,7 +87,8 @@ export function ggufTokenizer(json: string, vocabSize: number, ids: SpecialIds, 
     if (value !== undefined && value < vocabSize) keys.push([`tokenizer.ggml.${key}_token_id`, { type: 'u32', value }]);
   };
   const flag = (key: string, value: boolean): void => void keys.push([`tokenizer.ggml.${key}`, { type: 'bool', value }]);
-  if (byteLevel) {
+  if (single) keys.push(['tokenizer.ggml.pre', { type: 'string', value: 'default' }]);
+  else if (byteLevel) {
     keys.push(['tokenizer.ggml.pre', { type: 'string', value: cutOf(steps, notes) }]);
     const merges = (model.merges ?? []).map((m) => (typeof m === 'string' ? m : m.join(' ')));
     keys.push(['tokenizer.ggml.merges', { type: 'array', of: 'string', value: merges }]);
@@ -93,18 +96,25 @@ export function ggufTokenizer(json: string, vocabSize: number, ids: SpecialIds, 
     keys.push(['tokenizer.ggml.pre', { type: 'string', value: 'default' }]);
     keys.push(['tokenizer.ggml.scores', { type: 'array', of: 'f32', value: scoresOf(tokens, model.merges ?? []) }]);
     flag('add_space_prefix', addsBlank(file));
-    if (onCharacters) notes.push('a character tokenizer: llama.cpp stops at characters that it lacks');
   }
   id('bos', bos ?? eos?.[0]);
   id('eos', eos?.[0]);
   id('eot', eos?.[1]);
   id('padding', ids.pad);
   if (model.unk_token) id('unknown', model.vocab[model.unk_token]);
-  if (eos === undefined)
+  if (eos === undefined && !single)
     notes.push('the tokenizer has no token that ends a text: llama.cpp takes one of its own choice for it (id 11, or 2)');
   flag('add_bos_token', frame.before.length > 0);
   flag('add_eos_token', frame.after.length > 0);
   return keys;
+}
+
+/** As RWKV's vocabularies are written: what is not printable, by its bytes. */
+function escaped(token: string, byteLevel: boolean): string {
+  const bytes = byteLevel ? fromByteAlphabet(token) : undefined;
+  const hex = (b: number): string => `\\x${b.toString(16).padStart(2, '0')}`;
+  if (bytes) return [...bytes].map((b) => (b > 32 && b < 127 && b !== 92 ? String.fromCharCode(b) : hex(b))).join('');
+  return token.replace(/[\u0000-\u001f\\\u007f]/g, (c) => hex(c.charCodeAt(0)));
 }
 
 const flatten = (step: Step | null | undefined, key = 'pretokenizers'): Step[] =>
@@ -122,13 +132,10 @@ function frameOf(post: Step | null | undefined): { before: number[]; after: numb
   return { before: idsOf(single.slice(0, text)), after: idsOf(single.slice(text + 1)) };
 }
 
-/** <|endoftext|> and the like, by name. A byte tokenizer without one ends at the NUL byte. */
-function endOf(tokens: readonly string[], types: readonly number[]): number[] | undefined {
-  for (const name of ['<|endoftext|>', '</s>', '<eos>', '<|end_of_text|>', '[SEP]', 'Ā']) {
-    const at = tokens.indexOf(name);
-    if (at >= 0 && (name !== 'Ā' || types.every((t) => t !== tokenTypes.control))) return [at];
-  }
-  return undefined;
+/** <|endoftext|> and the like, by name. */
+function endOf(tokens: readonly string[]): number[] | undefined {
+  const at = ['<|endoftext|>', '</s>', '<eos>', '<|end_of_text|>'].map((name) => tokens.indexOf(name)).find((id) => id >= 0);
+  return at === undefined ? undefined : [at];
 }
 
 function cutOf(steps: readonly Step[], notes: string[]): string {
