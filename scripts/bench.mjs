@@ -1,4 +1,4 @@
-// npm run bench -- kernels | train | overhead | recipe NAME [--json] [--quick]: starts the benchmark of that name in bench/ (TypeScript, through tsx).
+// npm run bench -- kernels | train | overhead | tokenizers | recipe NAME [--json] [--quick]: starts the benchmark of that name in bench/ (TypeScript, through tsx).
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -14,13 +14,14 @@ const usage = `npm run bench -- kernels  [--only=matmul,adamW] [--ours] [--quick
 npm run bench -- train    [--only=small] [--ours] [--quick] [--json]           tokens/s of a whole step beside PyTorch
 npm run bench -- overhead [--quick] [--json]                                   what one operation costs in JavaScript, and whether memory grows
 npm run bench -- data     [--only=web,gentle] [--quick] [--json]                  MB/s of cleaning, by rule
+npm run bench -- tokenizers [PATH…] [--quick] [--json]                         encoding and training beside the official package
 npm run bench -- recipe NAME [--quick] [--json]                                a whole training run; NAME: ${recipes.join(', ')}
 What it measures and what it needs: bench/README.md`;
 
 const [what, ...rest] = process.argv.slice(2);
 const [file, args] = what === 'recipe' ? [`recipes/${rest[0]}.ts`, rest.slice(1)] : [`${what}.ts`, rest];
 const path = join(bench, file);
-if (!['kernels', 'train', 'overhead', 'decode', 'data', 'recipe'].includes(what) || !existsSync(path)) {
+if (!['kernels', 'train', 'overhead', 'decode', 'tokenizers', 'data', 'recipe'].includes(what) || !existsSync(path)) {
   console.error(what === undefined || what === '--help' ? usage : `bench: there is no ${[what, ...rest].join(' ')}\n${usage}`);
   process.exit(what === '--help' ? 0 : 2);
 }

@@ -10,6 +10,21 @@ export function utf8Bytes(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
+/** Write the UTF-8 bytes of a text at `start` of an array that has room for 3 bytes a UTF-16 unit; returns how many they are. */
+export function utf8Into(text: string, bytes: Uint8Array, start: number): number {
+  // Short ASCII, which most words are, without a call out of JavaScript.
+  if (text.length < 24) {
+    let i = 0;
+    for (; i < text.length; i++) {
+      const unit = text.charCodeAt(i);
+      if (unit >= 0x80) break;
+      bytes[start + i] = unit;
+    }
+    if (i === text.length) return i;
+  }
+  return encoder.encodeInto(text, bytes.subarray(start)).written;
+}
+
 /** Text of UTF-8 bytes; each maximal invalid part becomes one U+FFFD (WHATWG Encoding, §4.1). */
 export function utf8Text(bytes: Uint8Array): string {
   return decoder.decode(bytes);

@@ -8,7 +8,7 @@ import { PipelineTokenizer } from '../pipeline.ts';
 import type { PreTokenizerSpec } from '../pretokenize.ts';
 import { tokenizerError } from '../tokenizer.ts';
 import type { Tokenizer } from '../tokenizer.ts';
-import { utf8Bytes } from '../utf8.ts';
+import { utf8Into } from '../utf8.ts';
 import { countWords } from './count-words.ts';
 import type { CountProgress, WordCounts } from './count-words.ts';
 import { learnMerges } from './learn-merges.ts';
@@ -66,15 +66,20 @@ export function trainBpeOnWords(
   for (const char of [...byteToChar].sort()) add(char);
   const byteIds = byteToChar.map((char) => vocab.get(char)!);
 
-  const bytes = words.map(utf8Bytes);
+  // All words end to end, encoded into one array: an array for each of millions of words would take more memory than the words.
   const starts = new Int32Array(words.length + 1);
-  bytes.forEach((b, w) => {
-    starts[w + 1] = starts[w] + b.length;
+  let bytes = new Uint8Array(1 << 16);
+  words.forEach((word, w) => {
+    const at = starts[w];
+    if (at + word.length * 3 > bytes.length) {
+      const larger = new Uint8Array(Math.max(bytes.length * 2, at + word.length * 3));
+      larger.set(bytes);
+      bytes = larger;
+    }
+    starts[w + 1] = at + utf8Into(word, bytes, at);
   });
   const symbols = new Int32Array(starts[words.length]);
-  bytes.forEach((b, w) => {
-    for (let i = 0; i < b.length; i++) symbols[starts[w] + i] = byteIds[b[i]];
-  });
+  for (let i = 0; i < symbols.length; i++) symbols[i] = byteIds[bytes[i]];
 
   const { merges } = learnMerges({
     symbols,
