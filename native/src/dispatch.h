@@ -9,7 +9,7 @@ namespace qkv {
   X(copy) X(fill) X(random) X(arange) X(unary) X(unaryBackward) X(binary) X(affine) X(where) X(dropout) X(reduce) X(argmax) X(topK)           \
   X(softmax) X(softmaxBackward) X(logSoftmax) X(logSoftmaxBackward) X(matmul) X(gather) X(scatterAdd) X(pick) X(pickBackward) X(layerNorm)    \
   X(layerNormBackward) X(rmsNorm) X(rmsNormBackward) X(swiglu) X(swigluBackward) X(rope) X(attention) X(attentionBackward) X(crossEntropy)    \
-  X(crossEntropyBackward) X(linearCrossEntropy) X(globalNorm) X(adamW)
+  X(crossEntropyBackward) X(linearCrossEntropy) X(globalNorm) X(adamW) X(linearQuantised) X(gatherQuantised)
 
 #define QKV_COUNT(name) +1
 constexpr int kKernels = 0 QKV_KERNELS(QKV_COUNT);

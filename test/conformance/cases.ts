@@ -14,6 +14,7 @@ import {
 } from '../../src/tensor/backends/backend.ts';
 import { attention as referenceAttention } from '../../src/tensor/backends/reference/attention.ts';
 import { Memory, sizeOf } from '../../src/tensor/backends/reference/view.ts';
+import { type Bits, BLOCK, quantiseRows, rowLayout } from '../../src/tensor/quantised-rows.ts';
 import type { Draw, Layout } from './draw.ts';
 import { numbers, type Operand, type Problem, put } from './operand.ts';
 
@@ -320,6 +321,36 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
       outputs: [draw.output([...batch, M, N], { layout: rows, value: accumulate ? () => draw.normal() : undefined })],
       options: { accumulate, bf16 },
       tolerance: { abs: (2 * K + 16) * u, rel: (K + 4) * u }, // K roundings of a partial sum of size up to ~√K, or up to the result where axes repeat; bf16 inputs are the same numbers on both sides
+    };
+  },
+
+  linearQuantised(draw) {
+    const bits: Bits = draw.pick(8, 4);
+    const [R, N, K] = [draw.pick(0, 1, 1, 2, draw.int(3, 8), draw.int(9, 20)), draw.size(70), BLOCK * draw.int(1, 12)];
+    const bad = draw.chance(0.05) ? 0.002 : 0;
+    const scale = draw.pick(1, 1, 1e-3, 30);
+    return {
+      inputs: [
+        draw.input([R, K], { layout: rows, value: () => draw.value({ scale, bad }) }),
+        quantisedRows(draw, N, K, bits),
+        draw.chance(0.5) ? draw.input([N]) : undefined,
+        draw.chance(0.5) ? draw.input([R, N], { layout: rows }) : undefined,
+      ],
+      outputs: [draw.output([R, N], { layout: rows })],
+      options: { bits },
+      // Sums within a block are exact; then K/32 terms of a size up to 30·|x| (4 bits: codes are kept 8 too large, and the excess is taken off) are rounded twice each.
+      tolerance: { abs: 8 * Math.max(1, scale) * K * u, rel: 64 * u },
+    };
+  },
+
+  gatherQuantised(draw) {
+    const bits: Bits = draw.pick(8, 4);
+    const [V, K, R] = [draw.int(1, 60), BLOCK * draw.int(1, 5), draw.count(40)];
+    return {
+      inputs: [quantisedRows(draw, V, K, bits), ids(draw, R, V)],
+      outputs: [draw.output([R, K], { layout: rows })],
+      options: { bits },
+      tolerance: exact, // a whole number below 2⁷ times a bf16
     };
   },
 
@@ -695,6 +726,12 @@ function matrices(draw: Draw, batch: readonly number[], rowCount: number, column
   return { ...t, shape: [...batch, rowCount, columns], strides: [...t.strides.slice(0, n), t.strides[n + 1], t.strides[n]] };
 }
 
+/** N rows of K normal numbers as the bytes of tensor/quantised-rows.ts. */
+function quantisedRows(draw: Draw, N: number, K: number, bits: Bits): Operand {
+  const values = Float32Array.from({ length: N * K }, () => draw.value());
+  const bytes = quantiseRows(values, K, bits);
+  return draw.input([N, rowLayout(bits, K).bytes], { dtype: 'u8', value: (i) => bytes[i] });
+}
 const ids = (draw: Draw, n: number, below: number): Operand =>
   draw.input([n], { dtype: 'i32', value: () => draw.int(0, below - 1) });
 

@@ -213,6 +213,16 @@ export interface KernelOptions {
     hasNorm: boolean;
     decays: readonly boolean[];
   };
+
+  /**
+   * x rows (R, K), codes u8 (N, bytes) contiguous, bias? (N), residual? rows (R, N) → y rows (R, N) = x Wᵀ + bias + residual.
+   * The bytes of a row of W are laid out as in tensor/quantised-rows.ts: blocks of 32 codes, 8 or 4 bits each, with one bf16 scale. x is rounded the same
+   * way, 8 bits a number: with m = max|x| of a block, code = round(x·(127/m)) in f32, ties to even, scale m/127, so that products of codes are summed
+   * exactly within a block (m < 1e-30: zeros; NaN or ∞ in x: y is NaN). For at most 8 rows a row of y does not depend on the others, to the bit.
+   */
+  linearQuantised: { bits: number };
+  /** codes u8 (V, bytes) as above, ids i32 (R) → y (R, K) = the rows as numbers. Ids are in range: the caller has checked. */
+  gatherQuantised: { bits: number };
 }
 
 export type KernelName = keyof KernelOptions;
@@ -262,6 +272,8 @@ export const kernelNames = [
   'linearCrossEntropy',
   'globalNorm',
   'adamW',
+  'linearQuantised',
+  'gatherQuantised',
 ] as const satisfies readonly KernelName[];
 type Missing = Exclude<KernelName, (typeof kernelNames)[number]>;
 const complete: Missing extends never ? true : Missing = true;

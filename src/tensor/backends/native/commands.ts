@@ -48,6 +48,8 @@ const optionOrder: { readonly [N in KernelName]: readonly (keyof KernelOptions[N
   linearCrossEntropy: ['ignoreIndex', 'labelSmoothing', 'zLoss', 'bf16'],
   globalNorm: [],
   adamW: ['lr', 'beta1', 'beta2', 'eps', 'weightDecay', 'step', 'clip', 'hasNorm', 'decays'],
+  linearQuantised: ['bits'],
+  gatherQuantised: ['bits'],
 };
 type Missing = { [N in KernelName]: Exclude<keyof KernelOptions[N], (typeof optionOrder)[N][number]> }[KernelName];
 const complete: Missing extends never ? true : Missing = true;

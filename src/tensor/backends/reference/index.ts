@@ -6,6 +6,7 @@ import { loss } from './loss.ts';
 import { matmul } from './matmul.ts';
 import { norm } from './norm.ts';
 import { optimizer } from './optimizer.ts';
+import { quantised } from './quantised.ts';
 import { reduce } from './reduce.ts';
 import { rope } from './rope.ts';
 import { Memory, sizeOf, type Precision } from './view.ts';
@@ -44,6 +45,7 @@ export function createReference({
       ...attention(memory),
       ...loss(memory),
       ...optimizer(memory),
+      ...quantised(memory),
     },
     describe: () => ({ isa: 'javascript', threads: 1, memoryLimitBytes, reservedBytes: memory.reservedBytes }),
   };
