@@ -77,7 +77,7 @@ export function ggufTokenizer(json: string, vocabSize: number, ids: SpecialIds, 
 
   const frame = frameOf(file.post_processor);
   const bos = ids.bos ?? frame.before[0];
-  const eos = ids.eos?.length ? ids.eos : endOf(tokens);
+  const eos = ids.eos?.length ? ids.eos : endOf(tokens, notes);
   const keys: [string, GgufValue][] = [
     ['tokenizer.ggml.model', { type: 'string', value: single ? 'rwkv' : byteLevel ? 'gpt2' : 'llama' }],
     ['tokenizer.ggml.tokens', { type: 'array', of: 'string', value: tokens }],
@@ -97,13 +97,13 @@ export function ggufTokenizer(json: string, vocabSize: number, ids: SpecialIds, 
     keys.push(['tokenizer.ggml.scores', { type: 'array', of: 'f32', value: scoresOf(tokens, model.merges ?? []) }]);
     flag('add_space_prefix', addsBlank(file));
   }
-  id('bos', bos ?? eos?.[0]);
-  id('eos', eos?.[0]);
-  id('eot', eos?.[1]);
+  id('bos', bos ?? eos[0]);
+  id('eos', eos[0]);
+  id('eot', eos[1]);
   id('padding', ids.pad);
+  // A character that the vocabulary lacks needs some id: without one llama.cpp ends the process.
   if (model.unk_token) id('unknown', model.vocab[model.unk_token]);
-  if (eos === undefined && !single)
-    notes.push('the tokenizer has no token that ends a text: llama.cpp takes one of its own choice for it (id 11, or 2)');
+  else if (single) id('unknown', eos[0]);
   flag('add_bos_token', frame.before.length > 0);
   flag('add_eos_token', frame.after.length > 0);
   return keys;
@@ -132,10 +132,13 @@ function frameOf(post: Step | null | undefined): { before: number[]; after: numb
   return { before: idsOf(single.slice(0, text)), after: idsOf(single.slice(text + 1)) };
 }
 
-/** <|endoftext|> and the like, by name. */
-function endOf(tokens: readonly string[]): number[] | undefined {
-  const at = ['<|endoftext|>', '</s>', '<eos>', '<|end_of_text|>'].map((name) => tokens.indexOf(name)).find((id) => id >= 0);
-  return at === undefined ? undefined : [at];
+/** <|endoftext|> and the like, by name. llama.cpp cannot do without: where there is none, the NUL byte, or the end of a line. */
+function endOf(tokens: readonly string[], notes: string[]): [number] {
+  const names = ['<|endoftext|>', '</s>', '<eos>', '<|end_of_text|>', '\\x00', '\\x0a'];
+  const at = names.map((name) => tokens.indexOf(name)).find((id) => id >= 0) ?? tokens.length - 1;
+  if (!tokens[at].startsWith('<'))
+    notes.push(`the tokenizer has no token that ends a text; llama.cpp is told to stop at ${JSON.stringify(tokens[at])}`);
+  return [at];
 }
 
 function cutOf(steps: readonly Step[], notes: string[]): string {
