@@ -115,7 +115,8 @@ function block(bytes: Uint8Array, { offset, size }: Handle, file: string, maxEnt
       restart++;
     }
     if (shared > key.length) throw fault(file, `a key shares ${shared} bytes with one of ${key.length}`);
-    if (shared + unshared > 1024) throw new CheckpointError('LIMIT', file, `a key of ${shared + unshared} bytes; the limit is 1024`);
+    if (shared + unshared > 1024)
+      throw new CheckpointError('LIMIT', file, `a key of ${shared + unshared} bytes; the limit is 1024`);
     if (entries.length === maxEntries)
       throw new CheckpointError('LIMIT', file, `more than ${maxEntries} entries in the index; the limit is 100000 tensors`);
     const next = new Uint8Array(shared + unshared);

@@ -82,7 +82,8 @@ export function openTensorflowCheckpoint(indexPath: string, trust: FolderTrust =
 /** The same from memory: the index, and the data of each shard. */
 export function parseTensorflowCheckpoint(index: Uint8Array, data: readonly Uint8Array[], file = 'index'): SafetensorsReader {
   const open = (shard: number, shards: number): Shard => {
-    if (shards !== data.length) throw new CheckpointError('SHARD_MISSING', file, `${shards} shards are needed, ${data.length} are here`);
+    if (shards !== data.length)
+      throw new CheckpointError('SHARD_MISSING', file, `${shards} shards are needed, ${data.length} are here`);
     return { size: data[shard].length, readAt: (at, length) => data[shard].slice(at, at + length) };
   };
   return readCheckpoint(index, open, file, () => {});
@@ -96,14 +97,16 @@ function readCheckpoint(
 ): SafetensorsReader {
   const table = readSortedTable(bytes, file, MAX_TENSORS + 1);
   const head = table.shift();
-  if (head?.[0].length !== 0) throw new CheckpointError('TF_INDEX', file, 'the entry that describes the checkpoint is missing', HINT);
+  if (head?.[0].length !== 0)
+    throw new CheckpointError('TF_INDEX', file, 'the entry that describes the checkpoint is missing', HINT);
   const shardCount = readHeader(head[1], file);
   const shards = Array.from({ length: shardCount }, (_, i) => open(i, shardCount));
   const tensors = new Map<string, Entry>();
   const places: [shard: number, offset: number, size: number, name: string][] = [];
   for (const [key, value] of table) {
     const name = decodeUtf8(key, file, 'tensor name', 'TF_INDEX');
-    if (name.includes('\0')) throw new CheckpointError('TENSOR_NAME', file, 'tensor name has a NUL byte (a part of a partitioned variable)');
+    if (name.includes('\0'))
+      throw new CheckpointError('TENSOR_NAME', file, 'tensor name has a NUL byte (a part of a partitioned variable)');
     const { dtype, shape, shard, offset, size, crc } = readEntry(value, name, file);
     if (shard >= shardCount) throw entryFault(file, name, `lies in shard ${shard} of ${shardCount}`);
     if (size > shards[shard].size - offset) {
@@ -123,7 +126,8 @@ function readCheckpoint(
   checkOverlaps(places, file);
   const read = (name: string): Uint8Array => {
     const t = tensors.get(name);
-    if (!t) throw new CheckpointError('NO_TENSOR', file, `there is no tensor ${quote(name)} among the ${tensors.size} of this file`);
+    if (!t)
+      throw new CheckpointError('NO_TENSOR', file, `there is no tensor ${quote(name)} among the ${tensors.size} of this file`);
     const found = shards[t.shard].readAt(t.byteOffset, t.byteLength);
     if (maskedCrc32c(crc32c(found)) !== t.crc32c)
       throw new CheckpointError('CORRUPT', file, `the checksum of ${quote(name)} differs from the index`, 'Download it again');
@@ -132,13 +136,16 @@ function readCheckpoint(
   const readInto = (name: string, offset: number, target: Uint8Array) => {
     const all = read(name);
     if (!(offset >= 0 && offset + target.length <= all.length))
-      throw new RangeError(`readInto: bytes ${offset}…${offset + target.length} are outside tensor ${quote(name)}\n  it has ${all.length}`);
+      throw new RangeError(
+        `readInto: bytes ${offset}…${offset + target.length} are outside tensor ${quote(name)}\n  it has ${all.length}`,
+      );
     target.set(all.subarray(offset, offset + target.length));
   };
   return { metadata: new Map(), tensors, read, readInto, close };
 }
 
-const entryFault = (file: string, name: string, detail: string) => new CheckpointError('TF_ENTRY', file, `${quote(name)} ${detail}`, HINT);
+const entryFault = (file: string, name: string, detail: string) =>
+  new CheckpointError('TF_ENTRY', file, `${quote(name)} ${detail}`, HINT);
 
 /** Two tensors on the same bytes are refused; gaps are not: a writer may align. */
 function checkOverlaps(places: [shard: number, offset: number, size: number, name: string][], file: string): void {
@@ -156,9 +163,11 @@ function readHeader(bytes: Uint8Array, file: string): number {
   let shards = 0;
   for (const { field, number } of fieldsOf(bytes, file)) {
     if (field === 1) shards = number ?? 0;
-    if (field === 2 && number !== 0) throw new CheckpointError('TF_ENTRY', file, 'the checkpoint was written on a big-endian machine');
+    if (field === 2 && number !== 0)
+      throw new CheckpointError('TF_ENTRY', file, 'the checkpoint was written on a big-endian machine');
   }
-  if (shards < 1 || shards > MAX_SHARDS) throw new CheckpointError('LIMIT', file, `${shards} data files; 1 to ${MAX_SHARDS} are possible`);
+  if (shards < 1 || shards > MAX_SHARDS)
+    throw new CheckpointError('LIMIT', file, `${shards} data files; 1 to ${MAX_SHARDS} are possible`);
   return shards;
 }
 
@@ -175,8 +184,10 @@ function readEntry(bytes: Uint8Array, name: string, file: string) {
     else if (field === 6) crc = number ?? -1;
     else if (field === 7) throw entryFault(file, name, 'is a partitioned variable, which is not read. Save it as one');
   }
-  if (Math.min(dtype, shard, offset, size, crc) < 0 || dtype === 0) throw entryFault(file, name, 'has a field of another kind, or no type');
-  if (offset + size > Number.MAX_SAFE_INTEGER) throw new CheckpointError('INT_OVERFLOW', file, `${quote(name)} ends behind 2⁵³ bytes`);
+  if (Math.min(dtype, shard, offset, size, crc) < 0 || dtype === 0)
+    throw entryFault(file, name, 'has a field of another kind, or no type');
+  if (offset + size > Number.MAX_SAFE_INTEGER)
+    throw new CheckpointError('INT_OVERFLOW', file, `${quote(name)} ends behind 2⁵³ bytes`);
   return { dtype, shape, shard, offset, size, crc };
 }
 
@@ -186,7 +197,8 @@ function readShape(bytes: Uint8Array, name: string, file: string): number[] {
   for (const { field, number, bytes: dim } of fieldsOf(bytes, file)) {
     if (field === 3 && number !== 0) throw entryFault(file, name, 'has no shape');
     if (field !== 2) continue;
-    if (shape.length === MAX_DIMS) throw new CheckpointError('LIMIT', file, `${quote(name)} has more than ${MAX_DIMS} dimensions`);
+    if (shape.length === MAX_DIMS)
+      throw new CheckpointError('LIMIT', file, `${quote(name)} has more than ${MAX_DIMS} dimensions`);
     const size = fieldsOf(dim ?? new Uint8Array(), file).filter((f) => f.field === 1);
     shape.push(size.at(-1)?.number ?? 0);
   }
