@@ -9,13 +9,12 @@ import {
   toPlain,
   writeSafetensorsTo as writeTensors,
 } from '../io/index.ts';
-import { type Family, publishedConfig, storedAs, storedBytes } from '../io/hugging-face.ts';
+import { storedBytes } from '../io/hugging-face.ts';
 import { fillTensors } from '../io/model-weights.ts';
-import type { Decoder } from '../models/index.ts';
 import { stateDict } from '../nn/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 import type { AdamW } from '../train/index.ts';
-import type { TrainConfig } from '../settings/config.ts';
+import type { AnyModel, NamedIds } from './model-folder.ts';
 
 /** Where a run stands after `step` updates. Everything else follows from the settings: batches, masks and schedule are functions of the step. */
 export interface TrainerState {
@@ -37,26 +36,25 @@ const entry = (name: string, t: Tensor, transposed = false) => ({
 
 /** The files of one checkpoint. Tensors are read as they are written, one at a time. */
 export function checkpointFiles(
-  config: TrainConfig,
-  model: Decoder,
+  any: AnyModel,
   optimizer: AdamW,
   state: TrainerState,
   tokenizerJson: string,
-  endOfText?: number,
+  ids: NamedIds,
 ): CheckpointFile[] {
-  const family: Family = config.model;
-  const shape = { ...config, vocabSize: model.config.vocabSize, normEps: 1e-6 };
-  const weights = [...stateDict(model)].map(([name, t]) => {
-    const { name: stored, transposed } = storedAs(family, name);
+  const weights = [...stateDict(any.model)].map(([name, t]) => {
+    const { name: stored, transposed } = any.stored(name);
     return entry(stored, t, transposed);
   });
   const moments = [...optimizer.state()].map(([name, t]) => entry(name, t));
+  const writes = { bos_token_id: ids.end ?? null, eos_token_id: ids.end ?? null, max_length: any.contextLength };
+  const reads = { decoder_start_token_id: ids.start ?? null, pad_token_id: ids.pad ?? null };
+  const generation = { decoder: writes, encoder: undefined, 'encoder-decoder': { ...writes, bos_token_id: undefined, ...reads } }[
+    any.kind
+  ];
   return [
-    { name: 'config.json', bytes: json(publishedConfig(family, shape, endOfText)) },
-    {
-      name: 'generation_config.json',
-      bytes: json({ bos_token_id: endOfText ?? null, eos_token_id: endOfText ?? null, max_length: config.contextLength }),
-    },
+    { name: 'config.json', bytes: json(any.published(ids)) },
+    ...(generation ? [{ name: 'generation_config.json', bytes: json(generation) }] : []),
     { name: 'tokenizer.json', bytes: tokenizerJson },
     { name: 'model.safetensors', write: (sink) => void writeTensors(sink, weights) },
     { name: 'optimizer.safetensors', write: (sink) => void writeTensors(sink, moments) },

@@ -1,6 +1,6 @@
 process.env['QKV_BACKEND'] = 'reference';
 import { expect, test } from 'vitest';
-import { buildDecoder } from '../models/index.ts';
+import { buildModel } from '../applications/model-folder.ts';
 import { dispose, parameterCount } from '../nn/index.ts';
 import { resolve, settingsOfArguments } from '../settings/config.ts';
 import { flopsPerToken, memoryOf, parametersOf, secondsFor, waysToFit } from './estimate.ts';
@@ -16,11 +16,26 @@ test('parameters by formula are those of the models', () => {
     ['model=gpt2', 'nLayer=3', 'nHead=2', 'dModel=10', 'contextLength=7'],
     ['nLayer=3', 'nHead=2', 'dModel=12', 'contextLength=7', 'dFF=5'],
     ['nLayer=2', 'nHead=6', 'nKvHead=2', 'dModel=24', 'qkNorm=true', 'tied=false'],
+    ['model=neox', 'nLayer=3', 'nHead=2', 'dModel=32', 'dFF=5'],
+    ['model=neox', 'nLayer=3', 'nHead=2', 'dModel=32', 'tied=false'],
+    ['model=gemma', 'nLayer=3', 'nHead=4', 'nKvHead=2', 'dModel=24', 'qkNorm=true'],
+    ['model=olmo2', 'nLayer=3', 'nHead=4', 'nKvHead=2', 'dModel=24', 'tied=false'],
+    ['model=mixtral', 'nLayer=2', 'nHead=4', 'nKvHead=2', 'dModel=24', 'nExpert=3', 'nExpertPerToken=1'],
+    ['model=tcn', 'nLayer=3', 'dModel=10', 'width=2'],
+    ['model=bert', 'nLayer=3', 'nHead=2', 'dModel=10', 'contextLength=7'],
+    ['model=t5', 'nLayer=3', 'nHead=2', 'dModel=10'],
+    ['model=t5', 'nLayer=2', 'nHead=2', 'dModel=10', 'tied=false', 'dFF=7'],
+    ['model=transformer', 'nLayer=3', 'nHead=2', 'dModel=12'],
+    ['model=transformer', 'nLayer=2', 'nHead=2', 'dModel=12', 'preNorm=true', 'dFF=5'],
+    ['model=rnn', 'dModel=10'],
+    ['model=rnn', 'dModel=10', 'cell=gru', 'attention=general'],
+    ['model=rnn', 'dModel=10', 'cell=rnn', 'attention=none'],
+    ['model=conv', 'nLayer=3', 'dModel=10', 'width=5', 'contextLength=7'],
   ]) {
     const c = config(...words);
-    const model = buildDecoder(c, 31);
+    const { model } = buildModel(c, 31);
     expect(parametersOf(c, 31).total, words.join(' ')).toBe(parameterCount(model));
-    expect(treeOf(c, 31).parameters).toBe(parameterCount(model));
+    expect(treeOf(c, 31).parameters, words.join(' ')).toBe(parameterCount(model));
     dispose(model);
   }
 });

@@ -4,57 +4,24 @@
  * C = dModel · L = nLayer · T = contextLength · V = vocabulary · F = dFF · G kv heads · D = head channels · B = batch
  */
 import type { TrainConfig } from '../settings/config.ts';
+import { familyOf } from '../settings/families.ts';
+import { parametersOf, type Shape, shareOfBlocks } from './parameters.ts';
 
-/** Parameters by part. */
-export interface Parameters {
-  tokenEmbedding: number;
-  positionEmbedding: number;
-  /** One block. */
-  attention: number;
-  mlp: number;
-  norms: number;
-  /** The final norm. */
-  norm: number;
-  /** The output head, 0 where it is the token embedding. */
-  lmHead: number;
-  total: number;
-}
-
-type Shape = Pick<TrainConfig, 'model' | 'nLayer' | 'nHead' | 'nKvHead' | 'dModel' | 'dFF' | 'contextLength' | 'tied' | 'qkNorm'>;
-
-/** Parameters of a model, counted from its shape. A test holds this to the models themselves. */
-export function parametersOf(config: Shape, vocabSize: number): Parameters {
-  const { model, nLayer, nHead, nKvHead, dModel: C, dFF: F, contextLength: T, tied, qkNorm } = config;
-  const D = C / nHead;
-  const gpt2 = model === 'gpt2';
-  const parts = gpt2
-    ? {
-        attention: 3 * C * C + 3 * C + C * C + C,
-        mlp: 2 * C * F + F + C,
-        norms: 4 * C,
-        norm: 2 * C,
-      }
-    : {
-        attention: 2 * C * C + 2 * C * nKvHead * D + (qkNorm ? 2 * D : 0),
-        mlp: 3 * C * F,
-        norms: 2 * C,
-        norm: C,
-      };
-  const tokenEmbedding = vocabSize * C;
-  const positionEmbedding = gpt2 ? T * C : 0;
-  const lmHead = tied ? 0 : vocabSize * C;
-  const total = tokenEmbedding + positionEmbedding + nLayer * (parts.attention + parts.mlp + parts.norms) + parts.norm + lmHead;
-  return { tokenEmbedding, positionEmbedding, ...parts, lmHead, total };
-}
+export { type Parameters, parametersOf } from './parameters.ts';
 
 /**
  * Floating-point operations of training on one token: 6 for each weight that a token is multiplied with (2 forward, 4 backward), and 12·L·T·C for scores and
  * weighted values, counted without the causal half as is usual (Chowdhery et al. 2022, appendix B). The embedding is a look-up; the head is a product.
+ * A token of a pair goes through one of the two stacks, and every second one through the head; of a masked text those that are asked.
  */
-export function flopsPerToken(config: Shape, vocabSize: number): number {
-  const { nLayer, dModel: C, contextLength: T } = config;
-  const p = parametersOf(config, vocabSize);
-  return 6 * (nLayer * (p.attention + p.mlp) + vocabSize * C) + 12 * nLayer * T * C;
+export function flopsPerToken(config: Shape & { maskRate?: number }, vocabSize: number): number {
+  const { nLayer, dModel: C, contextLength: T, model, nExpert, nExpertPerToken } = config;
+  const { attention, mlp, lmHead } = parametersOf(config, vocabSize);
+  const { kind } = familyOf(model);
+  const used = model === 'mixtral' ? (mlp * nExpertPerToken) / nExpert : mlp;
+  const head = kind === 'encoder' ? (config.maskRate ?? 0.15) * (lmHead + vocabSize * C) : shareOfBlocks(config) * vocabSize * C;
+  const looks = attention === 0 ? 0 : 12 * nLayer * T * C;
+  return 6 * (shareOfBlocks(config) * nLayer * (attention + used) + head) + looks;
 }
 
 /** Bytes by part while training. */
@@ -104,19 +71,41 @@ export function memoryOf(config: TrainConfig, vocabSize: number): Memory {
   const parts = {
     ...tensors,
     staging: 8 * Math.max(vocabSize * C, C * config.dFF), // one tensor at a time, as the file and as the array
-    program: PROGRAM_BYTES + (config.tokenizer === 'bpe' ? BPE_BYTES : 0) + ARENA_SHARE * sum(tensors),
+    program:
+      PROGRAM_BYTES + (['bpe', 'wordpiece', 'unigram'].includes(config.tokenizer) ? BPE_BYTES : 0) + ARENA_SHARE * sum(tensors),
   };
   return { ...parts, total: sum(parts) };
 }
 
 /**
  * Numbers that one block keeps for its backward, a token.
- * Both: its input, the norm of it, q k v, what attention gives and its log-sum-exp a head, the sum, the norm of that.
- * gpt2: the MLP's inner values before and after GELU.  llama: gate, up and their product.
+ * All: its input, the norm of it, q k v, what attention gives and its log-sum-exp a head, the sum, the norm of that.
+ * Two matrices: the MLP's inner values before and after their activation.  Three: gate, up and their product.
+ * A pair of blocks: two of the first, and a look at the source. Cells and convolutions: gates before and after, and what they read.
  */
-function perBlock({ model, dModel: C, nHead, nKvHead, dFF: F }: TrainConfig): number {
+function perBlock({ model, dModel: C, nHead, nKvHead, dFF: F, cell, width, nExpertPerToken }: TrainConfig): number {
   const kv = (C / nHead) * nKvHead;
-  return 6 * C + 2 * kv + nHead + (model === 'gpt2' ? 2 * F : 3 * F);
+  const plain = 6 * C + 2 * kv + nHead;
+  switch (model) {
+    case 'llama':
+    case 'olmo2':
+      return plain + 3 * F;
+    case 'gemma':
+      return plain + 2 * C + 3 * F;
+    case 'mixtral':
+      return plain + nExpertPerToken * 3 * F;
+    case 't5':
+    case 'transformer':
+      return 2 * (plain + 2 * F) + 5 * C;
+    case 'rnn':
+      return 6 * { rnn: 1, gru: 3, lstm: 4 }[cell] * C + 6 * C;
+    case 'tcn':
+      return (2 * width + 6) * C;
+    case 'conv':
+      return 2 * (width + 6) * C + 6 * C;
+    default:
+      return plain + 2 * F;
+  }
 }
 
 /** Seconds for `steps` at a rate of floating-point operations a second. */

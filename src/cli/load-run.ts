@@ -1,25 +1,33 @@
 /** A run as something that writes: its settings, its tokenizer and its model with the weights of a checkpoint. */
 import { join } from 'node:path';
-import { loadWeights } from '../io/model-weights.ts';
-import { readTokenizer } from '../applications/pretrain.ts';
+import { type AnyModel, loadModel } from '../applications/model-folder.ts';
+import { readTokenizer } from '../applications/tokenizer.ts';
 import { QkvError } from '../errors.ts';
 import { findCheckpoint } from '../io/checkpoint.ts';
 import { readJson, resolveRun } from '../io/run-folder.ts';
-import { buildDecoder } from '../models/index.ts';
+import type { Decoder } from '../models/index.ts';
+import { dispose } from '../nn/index.ts';
+import { resolve, type TrainConfig, type Written } from '../settings/config.ts';
 import { setPrecision } from '../tensor/index.ts';
 import type { Tokenizer } from '../tokenizers/index.ts';
-import { resolve, type TrainConfig, type Written } from '../settings/config.ts';
 import { chooseBackend } from './machine.ts';
 
-export interface LoadedRun {
+interface Loaded {
   name: string;
   folder: string;
   /** The checkpoint that the weights are from. */
   checkpoint: string;
   step: number;
   config: TrainConfig;
-  model: ReturnType<typeof buildDecoder>;
   tokenizer: Tokenizer;
+}
+/** A run whose model writes on. */
+export interface LoadedRun extends Loaded {
+  model: Decoder;
+}
+/** A run with a model of any family. */
+export interface LoadedAny extends Loaded {
+  any: AnyModel;
 }
 
 /** The settings of a run, from its config.json, checked like any other file. */
@@ -32,14 +40,17 @@ export function writtenIn(folder: string): Written[] {
   return Object.entries(readJson(file) as Record<string, unknown>).map(([key, value]) => ({ key, value, at: { file, line: 1 } }));
 }
 
+interface LoadOptions {
+  root?: string;
+  backend?: string | null;
+  threads?: number | null;
+}
+
 /**
  * Loads what `NAME`, a path, `NAME@STEP` or `NAME@best` means: the newest sound checkpoint, or that one.
  * @throws E150, E155 no such run or checkpoint · E180 another tokenizer · what the reader refuses
  */
-export function loadRun(
-  spec: string,
-  { root, backend = null, threads = null }: { root?: string; backend?: string | null; threads?: number | null } = {},
-): LoadedRun {
+export function loadAnyRun(spec: string, { root, backend = null, threads = null }: LoadOptions = {}): LoadedAny {
   const { name, folder, step } = resolveRun(spec, { root });
   const found = findCheckpoint(folder, { step });
   if (!found) throw new QkvError('E152', `run "${name}" has no checkpoint yet`, { name });
@@ -48,15 +59,31 @@ export function loadRun(
   setPrecision(config.precision);
   const path = join(found.folder, 'tokenizer.json');
   const tokenizer = readTokenizer(path);
-  const published = readJson(join(found.folder, 'config.json')) as { vocab_size?: number };
-  if (published.vocab_size !== tokenizer.vocabSize) {
-    throw new QkvError('E180', `the checkpoint expects ${published.vocab_size} entries, ${path} has ${tokenizer.vocabSize}`, {
-      expected: published.vocab_size,
+  const { vocab_size: expected } = readJson(join(found.folder, 'config.json')) as { vocab_size?: number };
+  // A published model may have rows to spare; a run that made its own vocabulary has none.
+  const fits =
+    config.from === null ? expected === tokenizer.vocabSize : expected !== undefined && tokenizer.vocabSize <= expected;
+  if (!fits) {
+    throw new QkvError('E180', `the checkpoint expects ${expected} entries, ${path} has ${tokenizer.vocabSize}`, {
+      expected,
       found: tokenizer.vocabSize,
       path,
     });
   }
-  const model = buildDecoder(config, tokenizer.vocabSize);
-  loadWeights(found.folder, config.model, model);
-  return { name, folder, checkpoint: found.folder, step: found.step, config, model, tokenizer };
+  const any = loadModel(found.folder, { strict: true });
+  return { name, folder, checkpoint: found.folder, step: found.step, config, any, tokenizer };
+}
+
+/** The same of a run whose model writes on. @throws E113 when it is of another kind */
+export function loadRun(spec: string, options: LoadOptions & { verb?: string } = {}): LoadedRun {
+  const { any, ...run } = loadAnyRun(spec, options);
+  if (any.kind === 'decoder') return { ...run, model: any.model };
+  dispose(any.model);
+  const { verb = 'trace' } = options;
+  throw new QkvError('E113', `qkv ${verb} needs a model that writes on; ${run.name} is of the family ${any.family}`, {
+    verb,
+    name: run.name,
+    model: any.family,
+    kind: any.kind,
+  });
 }

@@ -4,50 +4,19 @@
  * Shape (cli.md §4): what happened → where → why → what to type. Commands are written through `cmd`, settings and flags through `opt`: they come out bold on a
  * terminal, and a test parses each of them with the real parser.
  */
-import { relative } from 'node:path';
 import type { Place } from '../settings/config.ts';
 import { bytes, count, type Lang, short } from './format.ts';
+import { cmd, here, opt, placeEn, placeZh, shellWord, type Text, text } from './message-parts.ts';
+import { type TrainingValues, trainingMessages } from './messages-training.ts';
 
-/** A message before layout. `where` stands at the right of the first line; `more` are the lines below it. */
-export interface Text {
-  what: string;
-  where?: string;
-  more: string[];
-}
+export { cmd, here, opt, shellWord, type Text } from './message-parts.ts';
 
-interface Entry<V> {
+export interface Entry<V> {
   /** Exit code; undefined for a warning. */
   exit?: number;
   en: (v: V) => Text;
   zh: (v: V) => Text;
 }
-
-/** Marks a whole command inside a message. */
-export const cmd = (line: string) => `\u0001${line}\u0002`;
-/** Marks `key=value` or `--flag` inside a message. */
-export const opt = (word: string) => `\u0003${word}\u0002`;
-
-const text = (what: string, ...rest: (string | { where?: string } | false | undefined)[]): Text => {
-  const where = rest.find((r): r is { where?: string } => typeof r === 'object')?.where;
-  return { what, where, more: rest.filter((r): r is string => typeof r === 'string' && r !== '') };
-};
-
-/** A path as short as it can be said from here. */
-export function here(path: string): string {
-  const short = relative(process.cwd(), path);
-  return short !== '' && !short.startsWith('..') && short.length < path.length ? short : path;
-}
-
-/** A word that the shell takes as it stands, in quotes where it needs them. */
-export const shellWord = (word: string) =>
-  /^[\p{L}\p{N}_./=:@%+,-]+$/u.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
-
-const placeEn = (at: Place | undefined) => ({
-  where: !at ? undefined : 'file' in at ? `${here(at.file)}:${at.line}` : `command line ${at.argument}`,
-});
-const placeZh = (at: Place | undefined) => ({
-  where: !at ? undefined : 'file' in at ? `${here(at.file)}:${at.line}` : `命令行 ${at.argument}`,
-});
 
 /** The first few of many names. */
 const some = (names: readonly string[], separator: string, most = 6) =>
@@ -102,7 +71,7 @@ const reasonZh: Record<string, string> = {
 };
 
 /** The values that each code is made of. */
-export interface Values {
+export interface Values extends TrainingValues {
   E100: { verb: string; nearest?: string };
   /** `text`: the verb also takes free text, which may look like a setting. */
   E101: { key: string; at?: Place; nearest?: string; keys: string[]; text?: boolean };
@@ -121,7 +90,6 @@ export interface Values {
   E108: { verb: string; word: string; usage: string };
   E109: { what: string };
   E110: { word: string; usage: string };
-  E111: { key: string; model: string; value: unknown; at?: Place };
   E120: { needed: number; available: number; largest: string; largestBytes: number; ways: { setting: string; bytes: number }[] };
   E121: { bytes: number; availableBytes: number; liveBytes: number; limitBytes: number };
   E122: { needed: number; free: number; checkpoints: number; folder: string };
@@ -208,6 +176,7 @@ export interface Values {
 export type Code = keyof Values;
 
 export const messages: { [C in Code]: Entry<Values[C]> } = {
+  ...trainingMessages,
   E100: {
     exit: 2,
     en: (v) =>
@@ -367,21 +336,6 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
         'A text with spaces stands in quotes; after -- every word is text',
       ),
     zh: (v) => text(`多了一个词：${v.word}`, `用法：${v.usage}`, '带空格的文本要加引号；-- 之后的词都当作文本'),
-  },
-  E111: {
-    exit: 2,
-    en: (v) =>
-      text(
-        `${v.key} does not apply to model=${v.model}`,
-        placeEn(v.at),
-        `There it is always ${v.value}. Leave ${v.key} out, or take ${opt('model=llama')}`,
-      ),
-    zh: (v) =>
-      text(
-        `${v.key} 不适用于 model=${v.model}`,
-        placeZh(v.at),
-        `该结构里它总是 ${v.value}。去掉 ${v.key}，或用 ${opt('model=llama')}`,
-      ),
   },
   E120: {
     exit: 4,

@@ -4,9 +4,10 @@
  */
 import { barOf } from '../figures/terminal.ts';
 import { clip, displayWidth, padEnd, padStart, wrap } from '../figures/width.ts';
-import type { TrainConfig } from '../settings/config.ts';
+import { type TrainConfig, tokenizerKinds } from '../settings/config.ts';
+import { familyOf } from '../settings/families.ts';
 import type { Memory } from './estimate.ts';
-import { bytes, clock, compact, count, duration, loss, short } from './format.ts';
+import { bytes, clock, compact, count, duration, type Lang, loss, short } from './format.ts';
 import { partEn, partZh } from './messages.ts';
 import { type Output, printable } from './output.ts';
 
@@ -18,6 +19,8 @@ export interface StartInfo {
   parameters: number;
   trainTokens: number;
   valTokens: number;
+  /** Of pairs: how many there are, and how many were too long. */
+  pairs?: { train: number; val: number; skipped: number };
   /** Characters that a token holds on average; absent when it is not known. */
   charactersPerToken?: number;
   memory: Memory;
@@ -33,11 +36,15 @@ export interface StepInfo {
   step: number;
   lossNats: number;
   lr: number;
+  /** Of this step; rows of full length when left out. */
+  tokens?: number;
 }
 export interface EvalInfo {
   step: number;
   lossNats: number;
   bitsPerByte?: number;
+  /** Share of masked tokens that the first guess got right. */
+  accuracy?: number;
   best?: boolean;
 }
 export interface SampleInfo {
@@ -103,25 +110,25 @@ export class TrainScreen {
     this.#lastStepAt = this.#began;
     const n = (x: number) => count(x, out.lang);
     const zh = out.lang === 'zh';
-    const tokenizer = ['char', 'byte', 'bpe'].includes(c.tokenizer) ? c.tokenizer : 'tokenizer.json';
+    const tokenizer = tokenizerKinds.includes(c.tokenizer) ? c.tokenizer : 'tokenizer.json';
     const perStep = c.batch * c.accumulate * c.contextLength;
     const batch = `${n(c.batch)}×${n(c.contextLength)}${c.accumulate > 1 ? `×${c.accumulate}` : ''} = ${n(perStep)}`;
     const schedule = zh ? { cosine: '余弦', linear: '线性', wsd: 'WSD', constant: '恒定' }[c.schedule] : c.schedule;
     const lr = c.schedule === 'constant' ? short(c.lr) : `${short(c.lr)} → ${short(c.minLr)} ${schedule}`;
-    const position = c.model === 'llama' ? 'RoPE' : zh ? '可学习位置' : 'learned positions';
+    const family = `${c.model}${c.from === null ? '' : ` ← ${printable(shortPath(c.from))}`}`;
+    const shape = shapeText(c, out.lang);
+    const { pairs } = info;
+    const pairText = pairs && pairsText(pairs, out.lang);
     const parts = zh ? partZh : partEn;
     const named = (['weights', 'gradients', 'moments', 'activations'] as const).map((k) => `${parts[k]} ${bytes(m[k])}`);
     const rest = m.total - m.weights - m.gradients - m.moments - m.activations;
     const lnV = Math.log(info.vocabSize);
     const lines: [string, string][] = zh
       ? [
-          [
-            '模型',
-            `${c.model} · ${c.nLayer} 层 × ${c.nHead} 头 · d=${c.dModel} · 上下文 ${n(c.contextLength)} · ${position} · 参数 ${compact(info.parameters, 'zh')}`,
-          ],
+          ['模型', `${family} · ${shape} · 上下文 ${n(c.contextLength)} · 参数 ${compact(info.parameters, 'zh')}`],
           [
             '数据',
-            `${printable(shortPath(c.data))} · ${tokenizer} ${n(info.vocabSize)} 词表 · 训练 ${n(info.trainTokens)} 词元 · 验证 ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} 字/词元` : ''}`,
+            `${printable(shortPath(c.data))} · ${tokenizer} ${n(info.vocabSize)} 词表 · 训练 ${n(info.trainTokens)} 词元 · 验证 ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} 字/词元` : ''}${pairText ?? ''}`,
           ],
           ['优化', `AdamW lr ${lr} · 预热 ${n(c.warmup)} · 批 ${batch} 词元/步 · ${c.precision}`],
           [
@@ -135,13 +142,10 @@ export class TrainScreen {
           ],
         ]
       : [
-          [
-            'model',
-            `${c.model} · ${c.nLayer} layers × ${c.nHead} heads · d=${c.dModel} · context ${n(c.contextLength)} · ${position} · ${compact(info.parameters, 'en')} parameters`,
-          ],
+          ['model', `${family} · ${shape} · context ${n(c.contextLength)} · ${compact(info.parameters, 'en')} parameters`],
           [
             'data',
-            `${printable(shortPath(c.data))} · ${tokenizer} vocabulary ${n(info.vocabSize)} · training ${n(info.trainTokens)} tokens · validation ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} characters a token` : ''}`,
+            `${printable(shortPath(c.data))} · ${tokenizer} vocabulary ${n(info.vocabSize)} · training ${n(info.trainTokens)} tokens · validation ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} characters a token` : ''}${pairText ?? ''}`,
           ],
           ['optimizer', `AdamW lr ${lr} · warm-up ${n(c.warmup)} · batch ${batch} tokens a step · ${c.precision}`],
           [
@@ -160,13 +164,13 @@ export class TrainScreen {
   }
 
   /** After every step. */
-  step({ step, lossNats, lr }: StepInfo): void {
+  step({ step, lossNats, lr, tokens: counted }: StepInfo): void {
     const at = this.now();
     const ms = at - this.#lastStepAt;
     this.#lastStepAt = at;
     this.#step = step;
     const c = this.#config;
-    const tokens = c.batch * c.accumulate * c.contextLength;
+    const tokens = counted ?? c.batch * c.accumulate * c.contextLength;
     this.#interval.tokens += tokens;
     this.#interval.ms += ms;
     this.#interval.lossSum += lossNats;
@@ -181,7 +185,7 @@ export class TrainScreen {
   }
 
   /** After an evaluation: one row. Returns what the row says of speed, for the JSON line. */
-  evaluation({ step, lossNats, best }: EvalInfo, lr: number): { tokensPerSecond: number; trainLossNats: number } {
+  evaluation({ step, lossNats, best, accuracy }: EvalInfo, lr: number): { tokensPerSecond: number; trainLossNats: number } {
     const { out } = this;
     const { tokens, ms, lossSum, steps } = this.#interval;
     const rate = ms > 0 ? (1000 * tokens) / ms : 0;
@@ -216,7 +220,7 @@ export class TrainScreen {
         steps > 0 ? n(rate) : '–',
         short(lr),
         `${clock(this.#elapsed())}/${clock(this.#left())}`,
-      ])}${best ? `  ${out.style('cyan', '◇')}` : ''}`,
+      ])}${best ? `  ${out.style('cyan', '◇')}` : ''}${accuracy === undefined ? '' : out.t({ en: `  ${percent(accuracy)} right`, zh: `  猜对 ${percent(accuracy)}` })}`,
     );
     if (steps > 0) this.#before.train = train;
     this.#before.val = lossNats;
@@ -314,16 +318,63 @@ export class TrainScreen {
       out.say(
         `${out.style('yellow', '■')} ${zh ? `停在第 ${n(step)} 步，已保存 · ${elapsed}` : `stopped at step ${n(step)}, saved · ${elapsed}`}${bestText}`,
       );
+    const { kind } = familyOf(this.#config.model);
+    const use = `qkv generate ${name} "${words}"`;
+    const says = zh
+      ? { decoder: '让它写', encoder: '让它填空', 'encoder-decoder': '让它写' }[kind]
+      : { decoder: 'let it write:', encoder: 'let it fill:', 'encoder-decoder': 'let it write:' }[kind];
+    const look =
+      kind === 'decoder'
+        ? zh
+          ? ` · 看注意力 qkv trace ${name} "${words}"`
+          : ` · look inside: qkv trace ${name} "${words}"`
+        : '';
     out.say(
       status === 'done'
         ? zh
-          ? `  存于 ${shortPath(folder)} · 让它写 qkv generate ${name} "${words}" · 看注意力 qkv trace ${name} "${words}"`
-          : `  in ${shortPath(folder)} · let it write: qkv generate ${name} "${words}" · look inside: qkv trace ${name} "${words}"`
+          ? `  存于 ${shortPath(folder)} · ${says} ${use}${look}`
+          : `  in ${shortPath(folder)} · ${says} ${use}${look}`
         : zh
           ? `  存于 ${shortPath(folder)} · 继续 qkv train ${name} --resume`
           : `  in ${shortPath(folder)} · go on: qkv train ${name} --resume`,
     );
   }
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+/** What a family is made of, and where its tokens learn their places. */
+function shapeText(c: TrainConfig, lang: Lang): string {
+  const zh = lang === 'zh';
+  const { has, kind } = familyOf(c.model);
+  const layers = has.includes('nLayer') ? [zh ? `${c.nLayer} 层` : `${c.nLayer} layers`] : [];
+  const heads = has.includes('nHead') ? [zh ? `${c.nHead} 头` : `${c.nHead} heads`] : [];
+  const size = [...layers, ...heads].join(' × ');
+  const both = kind === 'encoder-decoder' && size !== '' ? (zh ? `（编码、解码各）` : ' each way') : '';
+  const look = { none: zh ? '无注意力' : 'no attention', additive: 'Bahdanau', general: 'Luong' }[c.attention];
+  const learned = zh ? '可学习位置' : 'learned positions';
+  const position = has.includes('ropeBase')
+    ? 'RoPE'
+    : {
+        gpt2: learned,
+        bert: learned,
+        conv: learned,
+        t5: zh ? '相对位置' : 'relative positions',
+        transformer: zh ? '正弦位置' : 'sinusoidal positions',
+        rnn: `${c.cell} · ${look}`,
+      }[c.model as string];
+  const experts = has.includes('nExpert')
+    ? zh
+      ? `${c.nExpert} 专家选 ${c.nExpertPerToken}`
+      : `${c.nExpertPerToken} of ${c.nExpert} experts`
+    : '';
+  return [`${size}${both}`, `d=${c.dModel}`, position, experts].filter(Boolean).join(' · ');
+}
+
+function pairsText({ train, val, skipped }: { train: number; val: number; skipped: number }, lang: Lang): string {
+  const n = (x: number) => count(x, lang);
+  if (lang === 'zh') return ` · ${n(train)} + ${n(val)} 对${skipped > 0 ? `，另有 ${n(skipped)} 对太长` : ''}`;
+  return ` · ${n(train)} + ${n(val)} pairs${skipped > 0 ? `, ${n(skipped)} more too long` : ''}`;
 }
 
 /** A path relative to here where that is shorter. */

@@ -1,1 +1,2 @@
+export { type BatchScore, scoreBatches } from './batches.ts';
 export { bitsPerByte, type EvalBatch, type LanguageModelScore, scoreLanguageModel } from './language-model.ts';

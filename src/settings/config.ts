@@ -9,319 +9,12 @@ import { readFileSync } from 'node:fs';
 import { dirname, isAbsolute, resolve as resolvePath } from 'node:path';
 import { z } from 'zod';
 import { QkvError } from '../errors.ts';
+import { familiesFor, type FamilyName, familyNames, familyOf, type ShapeKey } from './families.ts';
 import { nearest } from './nearest.ts';
+import { type About, settings, sizes, type SizeName } from './schema.ts';
 import { type FileSetting, readSettingsFile } from './settings-file.ts';
 
-export type Group = 'model' | 'tokenizer' | 'data' | 'training' | 'run';
-
-/** What `qkv config keys` and docs/config.md say about a key. */
-interface About {
-  group: Group;
-  en: string;
-  zh: string;
-  /** Unit of the value, where it has one. */
-  unit?:
-    | 'tokens'
-    | 'steps'
-    | 'rows'
-    | 'layers'
-    | 'channels'
-    | 'heads'
-    | 'entries'
-    | 'fraction'
-    | 'threads'
-    | 'checkpoints'
-    | 'batches';
-  /** How `auto` is filled in, for keys that have it. */
-  auto?: { en: string; zh: string };
-}
-
-const whole = (min: number, max = 1e9) => z.int().min(min).max(max);
-const fraction = z.number().min(0).max(1);
-/** Below one: a dropout of 1 keeps nothing, a β of 1 never forgets. */
-const belowOne = z.number().min(0).lt(1);
-const positive = z.number().positive().max(1e9);
-const key = <T extends z.ZodType>(type: T, about: About) => type.meta({ ...about });
-
-/** Model shapes by name: layers, heads, width, context. `small` … `xl` are GPT-2's (Radford et al. 2019, table 2). */
-export const sizes = {
-  nano: { nLayer: 2, nHead: 2, dModel: 64, contextLength: 64 },
-  tiny: { nLayer: 4, nHead: 4, dModel: 128, contextLength: 64 },
-  mini: { nLayer: 4, nHead: 4, dModel: 256, contextLength: 128 },
-  base: { nLayer: 6, nHead: 6, dModel: 384, contextLength: 256 },
-  small: { nLayer: 12, nHead: 12, dModel: 768, contextLength: 1024 },
-  medium: { nLayer: 24, nHead: 16, dModel: 1024, contextLength: 1024 },
-  large: { nLayer: 36, nHead: 20, dModel: 1280, contextLength: 1024 },
-  xl: { nLayer: 48, nHead: 25, dModel: 1600, contextLength: 1024 },
-} as const;
-export type SizeName = keyof typeof sizes;
-const sizeNames = Object.keys(sizes) as [SizeName, ...SizeName[]];
-
-/** Every setting, in the order of the documentation. */
-export const settings = {
-  model: key(z.enum(['llama', 'gpt2']).default('llama'), {
-    group: 'model',
-    en: 'Architecture: llama (RoPE, RMSNorm, SwiGLU) or gpt2 (learned positions, LayerNorm, GELU)',
-    zh: '结构：llama（RoPE、RMSNorm、SwiGLU）或 gpt2（可学习位置、LayerNorm、GELU）',
-  }),
-  size: key(z.enum(sizeNames).nullable().default(null), {
-    group: 'model',
-    en: 'Preset for nLayer, nHead, dModel and contextLength; the other keys are applied on top of it',
-    zh: 'nLayer、nHead、dModel、contextLength 的预设；其他键在其上覆盖',
-  }),
-  depth: key(whole(1, 256).nullable().default(null), {
-    group: 'model',
-    en: 'One dial for the shape: nLayer = depth, nHead = depth, dModel = 64·depth, lr falls with √dModel; instead of size',
-    zh: '一个旋钮定形状：nLayer = depth，nHead = depth，dModel = 64·depth，lr 随 √dModel 下降；与 size 二选一',
-    unit: 'layers',
-  }),
-  nLayer: key(whole(1, 1024).default(4), { group: 'model', en: 'Transformer blocks', zh: 'Transformer 层数', unit: 'layers' }),
-  nHead: key(whole(1, 1024).default(4), {
-    group: 'model',
-    en: 'Query heads of each attention; divides dModel',
-    zh: '每层注意力的查询头数；须整除 dModel',
-    unit: 'heads',
-  }),
-  nKvHead: key(whole(1, 1024).nullable().default(null), {
-    group: 'model',
-    en: 'Key and value heads (grouped-query attention); divides nHead; llama only',
-    zh: '键值头数（分组查询注意力）；须整除 nHead；仅 llama',
-    unit: 'heads',
-    auto: { en: 'nHead', zh: 'nHead' },
-  }),
-  dModel: key(whole(1, 65536).default(128), { group: 'model', en: 'Width of the model', zh: '模型宽度', unit: 'channels' }),
-  dFF: key(whole(1, 262144).nullable().default(null), {
-    group: 'model',
-    en: 'Inner width of the MLP',
-    zh: 'MLP 内层宽度',
-    unit: 'channels',
-    auto: {
-      en: 'gpt2: 4·dModel; llama: 8/3·dModel, rounded up to 32',
-      zh: 'gpt2：4·dModel；llama：8/3·dModel，向上取 32 的倍数',
-    },
-  }),
-  contextLength: key(whole(1, 1048576).default(64), {
-    group: 'model',
-    en: 'Tokens that the model sees at once',
-    zh: '模型一次能看到的词元数',
-    unit: 'tokens',
-  }),
-  dropout: key(belowOne.default(0), {
-    group: 'model',
-    en: 'Share of activations set to zero while training',
-    zh: '训练时置零的激活比例',
-    unit: 'fraction',
-  }),
-  tied: key(z.boolean().default(true), {
-    group: 'model',
-    en: 'Output head shares its weights with the token embedding (gpt2: always)',
-    zh: '输出头与词嵌入共用权重（gpt2 总是如此）',
-  }),
-  qkNorm: key(z.boolean().default(false), {
-    group: 'model',
-    en: 'RMSNorm on queries and keys before RoPE; llama only',
-    zh: 'RoPE 之前对查询和键做 RMSNorm；仅 llama',
-  }),
-  ropeBase: key(positive.default(10000), {
-    group: 'model',
-    en: 'Base of the rotary angles; llama only (Su et al. 2021)',
-    zh: '旋转角的底数；仅 llama（Su 等 2021）',
-  }),
-
-  tokenizer: key(z.string().min(1).default('bpe'), {
-    group: 'tokenizer',
-    en: 'char, byte, bpe (trained on the data), or the path of a tokenizer.json',
-    zh: 'char（字符）、byte（字节）、bpe（在数据上训练），或 tokenizer.json 的路径',
-  }),
-  vocabSize: key(whole(257, 1_000_000).default(2048), {
-    group: 'tokenizer',
-    en: 'Entries of a bpe vocabulary, its 256 bytes included; char and byte find their own',
-    zh: 'bpe 词表的条目数，含 256 个字节；char 和 byte 自行确定',
-    unit: 'entries',
-  }),
-  pattern: key(z.enum(['gpt2', 'llama3', 'qwen2', 'cjk']).default('gpt2'), {
-    group: 'tokenizer',
-    en: 'Where bpe may not merge across: published split patterns, or cjk for Chinese text',
-    zh: 'bpe 不可跨越的切分模式：已发表的模式，或适合中文的 cjk',
-  }),
-
-  data: key(z.string().min(1).nullable().default(null), {
-    group: 'data',
-    en: 'Text file, JSONL file or folder; in a file relative to that file, on the command line to the current folder',
-    zh: '文本文件、JSONL 文件或文件夹；写在文件里时相对该文件，写在命令行时相对当前文件夹',
-  }),
-  'data.field': key(z.string().min(1).default('text'), {
-    group: 'data',
-    en: 'Field of a JSONL row that holds the text',
-    zh: 'JSONL 每行中存放文本的字段',
-  }),
-  'data.documents': key(z.enum(['file', 'blank-line', 'line']).default('file'), {
-    group: 'data',
-    en: 'What one document is in a text file',
-    zh: '文本文件中什么算一篇文档',
-  }),
-  'data.encoding': key(z.enum(['utf-8', 'gbk', 'big5', 'latin1', 'utf-16le', 'utf-16be']).default('utf-8'), {
-    group: 'data',
-    en: 'Encoding of the files',
-    zh: '文件编码',
-  }),
-  'data.encodingErrors': key(z.enum(['stop', 'skip', 'replace']).nullable().default(null), {
-    group: 'data',
-    en: 'Bytes that do not fit the encoding: stop, skip the row, or replace them',
-    zh: '不合编码的字节：停止、跳过该行或替换',
-    auto: { en: 'skip in JSONL, stop in text', zh: 'JSONL 跳过，文本停止' },
-  }),
-  'data.maxRejected': key(fraction.default(0.01), {
-    group: 'data',
-    en: 'Share of rows that may be refused before everything stops',
-    zh: '允许被拒的行的比例，超过即停止',
-    unit: 'fraction',
-  }),
-  'data.split': key(z.enum(['auto', 'hash', 'tail']).default('auto'), {
-    group: 'data',
-    en: 'Validation data: whole documents by the hash of their text, or the end of the text; auto takes the end of a single document',
-    zh: '验证数据：按文本哈希取整篇文档（hash），或取文本末尾（tail）；auto 在只有一篇文档时取末尾',
-  }),
-  valFraction: key(z.number().min(0).max(0.5).default(0.1), {
-    group: 'data',
-    en: 'Share of the data kept apart for evaluation',
-    zh: '留作验证的数据比例',
-    unit: 'fraction',
-  }),
-
-  steps: key(whole(1).default(2000), { group: 'training', en: 'Optimizer steps', zh: '优化步数', unit: 'steps' }),
-  batch: key(whole(1, 65536).default(16), {
-    group: 'training',
-    en: 'Rows of contextLength tokens in one micro-batch',
-    zh: '一个微批里的行数，每行 contextLength 个词元',
-    unit: 'rows',
-  }),
-  accumulate: key(whole(1, 65536).default(1), {
-    group: 'training',
-    en: 'Micro-batches whose gradients are averaged into one step',
-    zh: '合成一步的微批数，梯度取平均',
-    unit: 'batches',
-  }),
-  order: key(z.enum(['random', 'epoch']).default('random'), {
-    group: 'training',
-    en: 'Windows at random places, or each window once an epoch',
-    zh: '随机位置的窗口，或每轮每个窗口各一次',
-  }),
-  lr: key(positive.default(1e-3), { group: 'training', en: 'Peak learning rate', zh: '学习率峰值' }),
-  minLr: key(z.number().min(0).max(1e9).nullable().default(null), {
-    group: 'training',
-    en: 'Learning rate at the end of the schedule',
-    zh: '调度结束时的学习率',
-    auto: { en: 'lr / 10', zh: 'lr / 10' },
-  }),
-  warmup: key(whole(0).nullable().default(null), {
-    group: 'training',
-    en: 'Steps over which the learning rate rises from zero',
-    zh: '学习率从零升起的步数',
-    unit: 'steps',
-    auto: { en: 'a twentieth of steps, at most 100', zh: 'steps 的二十分之一，至多 100' },
-  }),
-  schedule: key(z.enum(['cosine', 'linear', 'wsd', 'constant']).default('cosine'), {
-    group: 'training',
-    en: 'Learning rate after the warm-up; wsd is flat and falls over the last fifth',
-    zh: '预热之后的学习率；wsd 先平后在最后五分之一下降',
-  }),
-  beta1: key(belowOne.default(0.9), {
-    group: 'training',
-    en: 'AdamW: decay of the mean of gradients',
-    zh: 'AdamW：梯度均值的衰减',
-  }),
-  beta2: key(belowOne.default(0.99), {
-    group: 'training',
-    en: 'AdamW: decay of the mean of squared gradients; 0.99 for short runs, 0.95–0.999 for long ones',
-    zh: 'AdamW：梯度平方均值的衰减；短训练 0.99，长训练 0.95–0.999',
-  }),
-  eps: key(positive.default(1e-8), { group: 'training', en: 'AdamW: added to the denominator', zh: 'AdamW：加在分母上' }),
-  weightDecay: key(z.number().min(0).max(1e3).default(0.1), {
-    group: 'training',
-    en: 'AdamW: decoupled decay of matrices (not of norms and biases)',
-    zh: 'AdamW：对矩阵的解耦衰减（不含归一化与偏置）',
-  }),
-  clip: key(z.number().min(0).max(1e9).default(1), {
-    group: 'training',
-    en: 'Largest norm of the whole gradient; 0 leaves it alone',
-    zh: '整个梯度的最大范数；0 表示不裁剪',
-  }),
-  precision: key(z.enum(['fp32', 'bf16']).default('fp32'), {
-    group: 'training',
-    en: 'Compute in fp32, or in bf16 with fp32 master weights',
-    zh: '用 fp32 计算，或用 bf16 计算、fp32 存主权重',
-  }),
-  seed: key(z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(1337), {
-    group: 'training',
-    en: 'Start of all randomness; the same seed gives the same run',
-    zh: '一切随机性的起点；同一种子得到同一次训练',
-  }),
-
-  name: key(
-    z
-      .string()
-      .regex(/^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]{0,63}$/u)
-      .nullable()
-      .default(null),
-    {
-      group: 'run',
-      en: 'Name of the run, its folder under runs/',
-      zh: '运行的名字，即 runs/ 下的文件夹',
-      auto: { en: 'the folder or file of the data, and a number', zh: '数据的文件夹或文件名加编号' },
-    },
-  ),
-  evalEvery: key(whole(0).default(200), {
-    group: 'run',
-    en: 'Steps between evaluations; 0 for none but the last',
-    zh: '两次评估之间的步数；0 表示只在最后',
-    unit: 'steps',
-  }),
-  evalBatches: key(whole(1).default(20), {
-    group: 'run',
-    en: 'Micro-batches of the validation data in one evaluation',
-    zh: '一次评估用的验证微批数',
-    unit: 'batches',
-  }),
-  sampleEvery: key(whole(0).default(400), {
-    group: 'run',
-    en: 'Steps between samples of text; 0 for none',
-    zh: '两次样例文本之间的步数；0 表示没有',
-    unit: 'steps',
-  }),
-  samplePrompt: key(z.string().nullable().default(null), {
-    group: 'run',
-    en: 'What the samples continue',
-    zh: '样例的开头',
-    auto: { en: 'the first words of the validation data', zh: '验证数据的开头几个词' },
-  }),
-  sampleTokens: key(whole(1, 100_000).default(48), { group: 'run', en: 'Length of a sample', zh: '样例长度', unit: 'tokens' }),
-  saveEvery: key(whole(0).default(500), {
-    group: 'run',
-    en: 'Steps between checkpoints; 0 for none but the last',
-    zh: '两个检查点之间的步数；0 表示只在最后',
-    unit: 'steps',
-  }),
-  keep: key(whole(1, 10_000).default(2), {
-    group: 'run',
-    en: 'Newest checkpoints that stay, beside the best one',
-    zh: '除最佳者外保留的最新检查点数',
-    unit: 'checkpoints',
-  }),
-  threads: key(whole(1, 1024).nullable().default(null), {
-    group: 'run',
-    en: 'Threads of the native back-end',
-    zh: '本机后端的线程数',
-    unit: 'threads',
-    auto: { en: 'the cores of the machine', zh: '机器的核数' },
-  }),
-  backend: key(z.enum(['native', 'reference']).nullable().default(null), {
-    group: 'run',
-    en: 'Where tensors live: native (C++) or reference (TypeScript, slow)',
-    zh: '张量所在：native（C++）或 reference（TypeScript，慢）',
-    auto: { en: 'native, where it was built', zh: '已编译则用 native' },
-  }),
-} satisfies Record<string, z.ZodType>;
+export { type Group, settings, sizes, type SizeName } from './schema.ts';
 
 const schema = z.strictObject(settings);
 
@@ -361,8 +54,8 @@ export function settingsOfFile(path: string): Written[] {
     throw new QkvError('E183', `cannot read ${path} (${code})`, { path, reason: code ?? '' });
   }
   return readSettingsFile(text, path).map(({ key: name, value, line }: FileSetting) => {
-    const isPath = name === 'data' || (name === 'tokenizer' && !['char', 'byte', 'bpe'].includes(String(value)));
-    const anchored = isPath && typeof value === 'string' && !isAbsolute(value) ? resolvePath(dirname(path), value) : value;
+    const anchored =
+      typeof value === 'string' && isPath(name, value) && !isAbsolute(value) ? resolvePath(dirname(path), value) : value;
     return { key: name, value: anchored, at: { file: path, line } };
   });
 }
@@ -373,11 +66,17 @@ export function settingsOfArguments(words: readonly { key: string; text: string 
     const at = { argument: `${name}=${text}` };
     if (!isKey(name)) throw unknownSetting(name, at);
     let value: unknown = typed(text, name);
-    if (name === 'data' && typeof value === 'string') value = resolvePath(value);
-    if (name === 'tokenizer' && typeof value === 'string' && !['char', 'byte', 'bpe'].includes(value)) value = resolvePath(value);
+    if (typeof value === 'string' && isPath(name, value)) value = resolvePath(value);
     return { key: name, value, at };
   });
 }
+
+/** Tokenizers that are made, not read. */
+export const tokenizerKinds: readonly string[] = ['char', 'byte', 'bpe', 'wordpiece', 'unigram'];
+
+/** Whether the value of a key is a path. */
+const isPath = (name: string, value: string): boolean =>
+  ['data', 'data.targetFile', 'from'].includes(name) || (name === 'tokenizer' && !tokenizerKinds.includes(value));
 
 const isKey = (name: string): name is SettingKey => Object.hasOwn(settings, name);
 
@@ -552,7 +251,7 @@ export function resolve(file: readonly Written[], words: readonly Written[], { n
   }
   if (needData && values['data'] == null)
     throw new QkvError('E105', 'no data to train on: add data=FILE-or-FOLDER', { key: 'data' });
-  const config = fill(values as Output);
+  const config = fill(values as Output, places);
   checkShape(config, places);
   return { config, places, overrides };
 }
@@ -569,14 +268,69 @@ export const shapeOfDepth = (depth: number) => ({
   lr: Number((1e-3 * Math.sqrt(384 / (64 * depth))).toPrecision(2)),
 });
 
-function fill(values: Output): TrainConfig {
-  const { model, dModel, nHead, lr, steps } = values;
+/** What a setting of shape is in a family that has no choice there. */
+const fixedShape = (model: FamilyName, { nHead, dModel }: Pick<Output, 'nHead' | 'dModel'>): Record<ShapeKey, unknown> => {
+  const { has, dFF } = familyOf(model);
   return {
-    ...values,
+    nLayer: 1,
+    nHead: 1,
+    nKvHead: has.includes('nHead') ? nHead : 1,
+    dFF: dFF(dModel),
+    tied: true,
+    qkNorm: false,
+    ropeBase: 10000,
+    preNorm: false,
+    labelSmoothing: 0,
+    nExpert: 8,
+    nExpertPerToken: 2,
+    cell: 'lstm',
+    attention: 'additive',
+    width: 3,
+  };
+};
+/** Settings that decide what weights a model has, beside its width and context. */
+export const shapeKeys: readonly ShapeKey[] = [
+  'nLayer',
+  'nHead',
+  'nKvHead',
+  'dFF',
+  'tied',
+  'qkNorm',
+  'preNorm',
+  'nExpert',
+  'nExpertPerToken',
+  'cell',
+  'attention',
+  'width',
+];
+
+/** Of the fixed values, those that say nothing about the family: there is nothing to be set. */
+const meaningless: readonly ShapeKey[] = [
+  'preNorm',
+  'labelSmoothing',
+  'nExpert',
+  'nExpertPerToken',
+  'cell',
+  'attention',
+  'width',
+  'ropeBase',
+];
+
+function fill(values: Output, places: ReadonlyMap<string, Place>): TrainConfig {
+  const { model, dModel, lr, steps } = values;
+  const { has, dFF } = familyOf(model);
+  const fixed = fixedShape(model, values);
+  const shape = Object.fromEntries(
+    (Object.keys(fixed) as ShapeKey[])
+      .filter((name) => !has.includes(name) && !places.has(name) && !meaningless.includes(name))
+      .map((name) => [name, fixed[name]]),
+  );
+  const filled = { ...values, ...shape };
+  return {
+    ...filled,
     data: values.data ?? '',
-    nKvHead: values.nKvHead ?? nHead,
-    // SwiGLU has three matrices where GELU has two: ⅔ of 4·dModel keeps the parameters (Shazeer 2020), 32 suits the kernels.
-    dFF: values.dFF ?? (model === 'gpt2' ? 4 * dModel : 32 * Math.ceil((8 * dModel) / 3 / 32)),
+    nKvHead: filled.nKvHead ?? filled.nHead,
+    dFF: filled.dFF ?? dFF(dModel),
     minLr: values.minLr ?? Number((lr / 10).toPrecision(12)),
     warmup: values.warmup ?? Math.min(100, Math.floor(steps / 20)),
   };
@@ -584,10 +338,11 @@ function fill(values: Output): TrainConfig {
 
 /** What the sizes must have to do with each other. */
 function checkShape(config: TrainConfig, places: Map<string, Place>): void {
-  const { model, dModel, nHead, nKvHead } = config;
+  const { model, dModel, nHead, nKvHead, width } = config;
+  const { has } = familyOf(model);
   const place = (...keys: SettingKey[]) => keys.map((k) => places.get(k)).find(Boolean);
-  // RoPE turns pairs of channels, so its heads must also be even.
-  const unit = model === 'llama' ? 2 * nHead : nHead;
+  // RoPE turns pairs of channels, so its heads must also be even; a sine goes with a cosine, and half of an RNN reads backwards.
+  const unit = has.includes('ropeBase') ? 2 * nHead : ['transformer', 'rnn'].includes(model) ? (nHead === 1 ? 2 : nHead) : nHead;
   if (dModel % nHead !== 0 || dModel % unit !== 0) {
     const even = dModel % nHead === 0;
     const tries = [Math.floor(dModel / unit) * unit, Math.ceil(dModel / unit) * unit].filter((n) => n > 0);
@@ -599,7 +354,7 @@ function checkShape(config: TrainConfig, places: Map<string, Place>): void {
       { rule: even ? 'even' : 'dModel', dModel, nHead, tries, at: place('dModel', 'nHead', 'size') },
     );
   }
-  if (nHead % nKvHead !== 0) {
+  if (has.includes('nKvHead') && nHead % nKvHead !== 0) {
     const tries = Array.from({ length: nHead }, (_, i) => i + 1).filter((n) => nHead % n === 0);
     throw new QkvError('E102', `nHead=${nHead} is not divisible by nKvHead=${nKvHead}. Try ${tries.join(', ')}`, {
       rule: 'nKvHead',
@@ -608,22 +363,46 @@ function checkShape(config: TrainConfig, places: Map<string, Place>): void {
       tries,
       at: place('nKvHead', 'nHead'),
     });
-  } // A setting that the architecture does not have is an error when it asks for something else than the architecture does.
-  if (model === 'gpt2') {
-    const fixed = { nKvHead: nHead, dFF: 4 * dModel, tied: true, qkNorm: false, ropeBase: 10000 } as const;
-    for (const [name, value] of Object.entries(fixed)) {
-      if (config[name as SettingKey] !== value) {
-        throw new QkvError(
-          'E111',
-          `${name}=${config[name as SettingKey]} does not apply to model=gpt2, whose ${name} is always ${value}`,
-          {
-            key: name,
-            model,
-            value,
-            at: place(name as SettingKey),
-          },
-        );
-      }
-    }
   }
+  if (model === 'conv' && width % 2 === 0)
+    throw new QkvError('E103', `width=${width} is not possible: a convolution that looks to both sides has a middle`, {
+      key: 'width',
+      value: width,
+      at: place('width'),
+      allowed: 'an odd number',
+      allowedZh: '奇数',
+    });
+  checkObjective(config, places);
+  // A setting that the architecture does not have is an error when it asks for something else than the architecture does.
+  const fixed = fixedShape(model, config);
+  for (const name of Object.keys(fixed) as ShapeKey[]) {
+    if (has.includes(name)) continue;
+    const value = meaningless.includes(name) ? defaultOf(name) : fixed[name];
+    if (config[name] === value) continue;
+    const families = familyNames.filter((f) => familyOf(f).has.includes(name));
+    throw new QkvError('E111', `${name}=${config[name]} does not apply to model=${model}, whose ${name} is always ${value}`, {
+      key: name,
+      model,
+      value: meaningless.includes(name) ? undefined : value,
+      families,
+      at: place(name),
+    });
+  }
+}
+
+/** An objective that the family cannot be trained for. */
+function checkObjective({ model, objective }: TrainConfig, places: ReadonlyMap<string, Place>): void {
+  const { objectives: possible } = familyOf(model);
+  if (objective === null || possible.includes(objective)) return;
+  throw new QkvError(
+    'E112',
+    `objective=${objective} does not fit model=${model}, which is trained for ${possible.join(' or ')}`,
+    {
+      objective,
+      model,
+      possible: [...possible],
+      families: familiesFor(objective),
+      at: places.get('objective') ?? places.get('model'),
+    },
+  );
 }

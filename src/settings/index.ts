@@ -1,2 +1,3 @@
 /** The settings of a training run: one schema for file, command line, library and documentation. */
 export * from './config.ts';
+export * from './families.ts';

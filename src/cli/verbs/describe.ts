@@ -1,15 +1,19 @@
 /** `qkv describe`: the tree of a model: shapes, parameters, arithmetic, bytes. */
 import { join } from 'node:path';
+import { withFrom } from '../../applications/from.ts';
+import { buildModel } from '../../applications/model-folder.ts';
+import { objectiveFor } from '../../applications/tasks/open.ts';
 import { padEnd, padStart } from '../../figures/width.ts';
 import { findCheckpoint } from '../../io/checkpoint.ts';
 import { readJson, resolveRun } from '../../io/run-folder.ts';
-import { buildDecoder } from '../../models/index.ts';
 import { dispose, stateDict } from '../../nn/index.ts';
 import { resolve, settings, settingsOfArguments, type TrainConfig } from '../../settings/config.ts';
+import { familyOf } from '../../settings/families.ts';
 import { flopsPerToken } from '../estimate.ts';
 import { bytes, count, flops } from '../format.ts';
 import { writtenIn } from '../load-run.ts';
 import { chooseBackend } from '../machine.ts';
+import { shareOfBlocks } from '../parameters.ts';
 import { findSettingsFile, readSettings } from '../settings-of.ts';
 import type { Args, Verb } from '../verb.ts';
 import type { Output } from '../output.ts';
@@ -33,7 +37,13 @@ export const describe: Verb = {
   words: [{ name: 'RUN-or-CONFIG', optional: true }],
   settings,
   flags: [rootFlag],
-  examples: ['qkv describe', 'qkv describe demo-1', 'qkv describe model=gpt2 size=small vocabSize=50257', 'qkv describe depth=8'],
+  examples: [
+    'qkv describe',
+    'qkv describe demo-1',
+    'qkv describe model=gpt2 size=small vocabSize=50257',
+    'qkv describe depth=8',
+    'qkv describe model=t5 size=mini',
+  ],
   async run(args, out) {
     const { config, vocabSize, name } = await wanted(args, out);
     chooseBackend(config);
@@ -101,22 +111,38 @@ async function wanted(args: Args, out: Output): Promise<{ config: TrainConfig; v
       return { name, config, vocabSize: (readJson(join(found.folder, 'config.json')) as { vocab_size: number }).vocab_size };
     return { name, config, vocabSize: await vocabularyOf(config) };
   }
-  const { config } = readSettings(args, out, { needData: false });
+  const { config: asked, places } = readSettings(args, out, { needData: false });
+  const shaped = withFrom(asked, places);
+  const config = { ...shaped, objective: await objectiveFor(shaped) };
   return { config, vocabSize: await vocabularyOf(config) };
 }
 
+/** The blocks of a model by path: `blocks.0`, `decoder.blocks.0`, in ConvS2S `encoder.0`. */
+const firstBlock = /^(?:(?:bert|encoder|decoder)\.)?(?:blocks\.)?0\./;
+
 /** The model's own tensors by path. One block is built and stands for all: they are alike. */
 export function treeOf(config: TrainConfig, vocabSize: number): Node {
-  const model = buildDecoder({ ...config, nLayer: 1 }, vocabSize);
-  const root: Node = { name: config.model === 'gpt2' ? 'GPT2' : 'Llama', parameters: 0, flops: 0, children: [] };
+  const { nLayer, model: family } = config;
+  const { model } = buildModel({ ...config, nLayer: 1 }, vocabSize);
+  const share = shareOfBlocks(config);
+  const root: Node = { name: model.constructor.name, parameters: 0, flops: 0, children: [] };
   try {
     for (const [path, tensor] of stateDict(model)) {
-      const times = path.startsWith('blocks.') ? config.nLayer : 1;
-      const isTable = path.endsWith('Embedding.weight'); // looked up, not multiplied
-      const parameters = times * tensor.size;
-      const work = tensor.shape.length === 2 && !isTable ? 6 * parameters : 0;
+      const inBlock = firstBlock.test(path);
+      const parameters = (inBlock ? nLayer : 1) * tensor.size;
+      const isTable = /(Embedding|positions|relativeBias)\.weight$/.test(path); // looked up, not multiplied
+      const inStack = inBlock || family === 'rnn';
+      const used = family === 'mixtral' && /\.mlp\./.test(path) ? config.nExpertPerToken / config.nExpert : 1;
+      const work = tensor.shape.length >= 2 && !isTable ? 6 * parameters * used * (inStack ? share : 1) : 0;
       let node = root;
-      const parts = path.replace(/^blocks\.0/, `blocks × ${config.nLayer}`).split('.');
+      const parts = (
+        inBlock
+          ? path.replace(
+              /(^|\.)(blocks\.)?0(?=\.)/,
+              (_, lead: string, blocks = '') => `${lead}${blocks ? 'blocks' : 'block'} × ${nLayer}`,
+            )
+          : path
+      ).split('.');
       for (const [i, part] of parts.entries()) {
         let child = node.children.find((c) => c.name === part);
         if (!child) {
@@ -134,20 +160,18 @@ export function treeOf(config: TrainConfig, vocabSize: number): Node {
     dispose(model);
   }
   for (const child of root.children) joinSingle(child);
-  const blocks = root.children.find((c) => c.name.startsWith('blocks'))!;
-  const attn = blocks.children.find((c) => c.name === 'attn')!;
-  const scores = 12 * config.nLayer * config.contextLength * config.dModel;
-  attn.children.push({ name: 'scores, values', note: 'softmax(QKᵀ/√D) V', parameters: 0, flops: scores, children: [] });
-  attn.flops += scores;
-  blocks.flops += scores;
-  if (config.tied)
-    root.children.push({
-      name: 'lmHead',
-      note: '= tokenEmbedding',
-      parameters: 0,
-      flops: 6 * vocabSize * config.dModel,
-      children: [],
-    });
+  const blocks = root.children.find((c) => c.name.startsWith('blocks'));
+  const attn = blocks?.children.find((c) => c.name === 'attn');
+  if (blocks && attn) {
+    const scores = 12 * nLayer * config.contextLength * config.dModel;
+    attn.children.push({ name: 'scores, values', note: 'softmax(QKᵀ/√D) V', parameters: 0, flops: scores, children: [] });
+    attn.flops += scores;
+    blocks.flops += scores;
+  }
+  if (config.tied) {
+    const flops = 6 * vocabSize * config.dModel * (familyOf(family).kind === 'encoder' ? config.maskRate : share);
+    root.children.push({ name: 'lmHead', note: '= tokenEmbedding', parameters: 0, flops, children: [] });
+  }
   root.flops = flopsPerToken(config, vocabSize);
   return root;
 }

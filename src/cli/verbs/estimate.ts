@@ -1,5 +1,8 @@
 /** `qkv estimate`: parameters, arithmetic, memory by part and time of a run, before anything starts. */
-import { documents, listSources } from '../../data/index.ts';
+import { withFrom } from '../../applications/from.ts';
+import { specialTokensFor } from '../../applications/special-tokens.ts';
+import { objectiveFor } from '../../applications/tasks/open.ts';
+import { textsOf } from '../../applications/texts.ts';
 import { barOf } from '../../figures/terminal.ts';
 import { displayWidth, padEnd, padStart } from '../../figures/width.ts';
 import type { TrainConfig } from '../../settings/config.ts';
@@ -20,23 +23,19 @@ const WARN = 0.8;
 const ASSUMED_CHARACTERS = 96;
 
 /** Entries that the tokenizer of these settings will have; for characters they are counted in the data. */
-export async function vocabularyOf(config: TrainConfig): Promise<number> {
-  if (config.tokenizer === 'bpe') return config.vocabSize;
-  if (config.tokenizer === 'byte') return 257; // and the end of a text
+export async function vocabularyOf(config: TrainConfig, signal?: AbortSignal): Promise<number> {
+  if (['bpe', 'wordpiece', 'unigram'].includes(config.tokenizer) || config.from !== null) return config.vocabSize;
+  const specials = specialTokensFor(config).length;
+  if (config.tokenizer === 'byte') return 256 + specials;
   if (config.tokenizer !== 'char') return loadTokenizer(config.tokenizer).tokenizer.vocabSize;
   if (config.data === '') return ASSUMED_CHARACTERS;
-  const chars = new Set<string>();
+  const chars = new Set<string>(['\n']);
   let read = 0;
-  for await (const { text } of documents(await listSources(config.data), {
-    field: config['data.field'],
-    documents: config['data.documents'],
-    encoding: config['data.encoding'],
-    encodingErrors: config['data.encodingErrors'] ?? undefined,
-  })) {
+  for await (const text of textsOf(config, signal)) {
     for (const char of text) chars.add(char);
     if ((read += text.length) > 20e6) break;
   }
-  return chars.size + 1;
+  return chars.size + specials;
 }
 
 /** Throws E120 when the run does not fit, unless `anyway`; returns whether it should be warned of. */
@@ -68,8 +67,10 @@ export const estimate: Verb = {
   flags: [{ name: 'anyway', about: { en: 'do not refuse what does not fit', zh: '装不下也不拒绝' } }],
   examples: ['qkv estimate', 'qkv estimate size=small batch=8', 'qkv estimate qkv.json depth=6 --json'],
   async run(args, out) {
-    const { config } = readSettings(args, out, { needData: false });
-    chooseBackend(config);
+    const { config: asked, places } = readSettings(args, out, { needData: false });
+    chooseBackend(asked);
+    const shaped = withFrom(asked, places);
+    const config = { ...shaped, objective: await objectiveFor(shaped) };
     const vocabSize = await vocabularyOf(config);
     const p = parametersOf(config, vocabSize);
     const memory = memoryOf(config, vocabSize);

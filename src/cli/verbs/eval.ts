@@ -1,27 +1,40 @@
-/** `qkv eval RUN`: loss, perplexity and bits a byte on the whole validation data, or on another text. */
+/** `qkv eval RUN`: how well a run does what it was trained for, on the whole validation data or on other data. */
 import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { preparedFolder } from '../../applications/pretrain.ts';
-import { evalBatches, prepareData } from '../../data/index.ts';
-import { bitsPerByte, scoreLanguageModel } from '../../evaluate/index.ts';
+import type { Score } from '../../applications/events.ts';
+import { answersOf } from '../../applications/answers.ts';
+import { openTask } from '../../applications/tasks/open.ts';
+import type { Task } from '../../applications/tasks/task.ts';
+import { preparedFolder } from '../../applications/text-data.ts';
 import { dispose } from '../../nn/index.ts';
 import { settings, settingsOfArguments } from '../../settings/config.ts';
 import { count, duration, loss } from '../format.ts';
-import { loadRun } from '../load-run.ts';
+import { type LoadedAny, loadAnyRun } from '../load-run.ts';
 import { here } from '../messages.ts';
+import { type Output, printable } from '../output.ts';
 import { stopOnSignals, turn } from '../signals.ts';
 import type { Verb } from '../verb.ts';
 import { rootFlag } from './runs.ts';
 
-const keys = ['data', 'data.field', 'data.documents', 'data.encoding', 'data.encodingErrors', 'batch'] as const;
+const keys = [
+  'data',
+  'data.field',
+  'data.source',
+  'data.target',
+  'data.targetFile',
+  'data.documents',
+  'data.encoding',
+  'data.encodingErrors',
+  'batch',
+] as const;
 
 export const evaluate: Verb = {
   name: 'eval',
   about: {
-    en: 'loss, perplexity, bits a byte on all validation data or another text',
-    zh: '在全部验证数据或另一份文本上的损失、困惑度、比特/字节',
+    en: 'loss, perplexity, bits a byte, accuracy or exact matches on all validation data or other data',
+    zh: '在全部验证数据或另一份数据上的损失、困惑度、比特/字节、准确率或完全匹配',
   },
   words: [{ name: 'RUN' }],
   settings: Object.fromEntries(keys.map((k) => [k, settings[k]])),
@@ -31,96 +44,129 @@ export const evaluate: Verb = {
       takes: 'number',
       about: { en: 'at most so many micro-batches, spread evenly', zh: '最多这么多微批，均匀取样' },
     },
+    {
+      name: 'answers',
+      takes: 'number',
+      about: {
+        en: 'of pairs: sources that are answered and compared with their target; 50 when left out',
+        zh: '成对数据：让模型作答并与目标比较的条数；默认 50',
+      },
+    },
     rootFlag,
   ],
-  examples: ['qkv eval demo-1', 'qkv eval demo-1@best --json', 'qkv eval demo-1 data=other.txt'],
+  examples: [
+    'qkv eval demo-1',
+    'qkv eval demo-1@best --json',
+    'qkv eval demo-1 data=other.txt',
+    'qkv eval en-de-1 --answers 200',
+  ],
   async run({ words: [spec], settings: given, flags }, out) {
-    const run = loadRun(spec, { root: flags['root'] as string | undefined });
+    const run = loadAnyRun(spec, { root: flags['root'] as string | undefined });
     const own = Object.fromEntries(settingsOfArguments(given).map((w) => [w.key, w.value]));
-    const config = { ...run.config, ...own } as typeof run.config;
     const other = own['data'] !== undefined;
-    // What training prepared is taken as it is; another text is prepared for this time only.
+    // What training prepared is taken as it is; other data is prepared for this time only, and all of it is scored.
+    const config = {
+      ...run.config,
+      ...(other && own['data.targetFile'] === undefined ? { 'data.targetFile': null } : {}),
+      ...own,
+    };
     const temporary = other ? await mkdtemp(join(tmpdir(), 'qkv-eval-')) : undefined;
     const folder = temporary ?? preparedFolder(config, run.tokenizer.vocabSize, join(dirname(run.folder), '.data'));
-    const stop = stopOnSignals(() => {});
+    const interrupted = new AbortController();
+    const stop = stopOnSignals(() => interrupted.abort());
     const began = performance.now();
+    let task: Task | undefined;
     try {
-      const prepared = await prepareData({
-        path: config.data,
-        tokenizer: run.tokenizer,
-        outDir: folder,
-        // Another text is scored as a whole.
-        valFraction: other ? 0 : config.valFraction,
-        split: other ? 'tail' : config['data.split'],
-        field: config['data.field'],
-        documents: config['data.documents'],
-        encoding: config['data.encoding'],
-        encodingErrors: config['data.encodingErrors'] ?? undefined,
-        maxRejected: config['data.maxRejected'],
-      });
-      try {
-        const stream = other ? prepared.train : prepared.val;
-        const counts = other ? prepared.manifest.train : prepared.manifest.val;
-        const batches = flags['batches'] as number | undefined;
-        const total = batches ?? Math.ceil(stream.length / config.contextLength / config.batch);
-        let done = 0;
-        let nats = 0;
-        let scored = 0;
-        const windows = evalBatches(stream, {
-          batchSize: config.batch,
-          contextLength: config.contextLength,
-          maxWindows: batches === undefined ? undefined : batches * config.batch,
-          split: other ? 'other' : 'validation',
-        });
-        for (const window of windows) {
-          const part = await scoreLanguageModel(run.model, [window]);
-          nats += part.lossNats * part.tokens;
-          scored += part.tokens;
-          out.live(`${Math.round((100 * ++done) / total)} %`);
+      task = await openTask(config, run.any, run.tokenizer, { folder, whole: other, signal: interrupted.signal });
+      const batches = flags['batches'] as number | undefined;
+      const score = await task.evaluate({
+        batches,
+        stop: () => stop.asked,
+        async onBatch(done, of) {
+          out.live(`${Math.round((100 * done) / of)} %`);
           await turn();
-          if (stop.asked) break;
+        },
+      });
+      const answers =
+        task.pairs && !stop.asked
+          ? await answersOf(run, config, flags['answers'] as number | undefined, {
+              whole: other,
+              stop: () => stop.asked,
+              onAnswer: async (done, of) => {
+                out.live(out.t({ en: `answer ${done} of ${of}`, zh: `第 ${done} / ${of} 条作答` }));
+                await turn();
+              },
+            })
+          : undefined;
+      out.live('');
+      const seconds = (performance.now() - began) / 1000;
+      say(out, run, score, { data: config.data, other, seconds });
+      if (answers) {
+        const share = answers.exact / Math.max(1, answers.rows.length);
+        for (const { source, target, text } of answers.rows.slice(0, 5)) {
+          out.answer(`  ${printable(source)}`);
+          out.answer(out.style('dim', `    ${out.t({ en: 'target', zh: '目标' })} ${printable(target)}`));
+          out.answer(`    ${out.t({ en: 'model', zh: '模型' })}  ${printable(text)}${text.trim() === target.trim() ? ' =' : ''}`);
         }
-        const score = { lossNats: nats / scored, perplexity: Math.exp(nats / scored), tokens: scored };
-        out.live('');
-        const bits = bitsPerByte(score.lossNats, counts.tokens, counts.bytes);
-        const seconds = (performance.now() - began) / 1000;
-        const n = (x: number) => count(x, out.lang);
         out.answer(
           out.t({
-            en: `${run.name}@${run.step}   loss ${loss(score.lossNats)} nats a token · perplexity ${score.perplexity.toFixed(2)} · ${bits.toFixed(3)} bits a byte`,
-            zh: `${run.name}@${run.step}   损失 ${loss(score.lossNats)} nat/词元 · 困惑度 ${score.perplexity.toFixed(2)} · ${bits.toFixed(3)} 比特/字节`,
+            en: `${count(answers.exact, 'en')} of ${count(answers.rows.length, 'en')} answers are the target exactly (${(100 * share).toFixed(1)} %)`,
+            zh: `${count(answers.rows.length, 'zh')} 条作答中 ${count(answers.exact, 'zh')} 条与目标完全一致（${(100 * share).toFixed(1)} %）`,
           }),
         );
-        out.say(
-          out.style(
-            'dim',
-            out.t({
-              en: `${n(score.tokens)} tokens of ${here(config.data)}${other ? '' : ' (validation part)'} in ${duration(seconds, 'en')}. A uniform guess: ${Math.log(run.tokenizer.vocabSize).toFixed(3)}`,
-              zh: `${here(config.data)}${other ? '' : '（验证部分）'} 的 ${n(score.tokens)} 个词元，用时 ${duration(seconds, 'zh')}。均匀猜测：${Math.log(run.tokenizer.vocabSize).toFixed(3)}`,
-            }),
-          ),
-        );
-        out.event({
-          type: 'result',
-          ok: true,
-          run: run.name,
-          step: run.step,
-          data: config.data,
-          lossNats: score.lossNats,
-          perplexity: score.perplexity,
-          bitsPerByte: bits,
-          tokens: score.tokens,
-          seconds,
-          complete: !stop.asked && batches === undefined,
-        });
-      } finally {
-        prepared.close();
       }
+      out.event({
+        type: 'result',
+        ok: true,
+        run: run.name,
+        step: run.step,
+        model: run.config.model,
+        objective: config.objective,
+        data: config.data,
+        ...score,
+        ...(answers ? { exactMatch: answers.exact / Math.max(1, answers.rows.length), answers: answers.rows } : {}),
+        seconds,
+        complete: !stop.asked && batches === undefined,
+      });
+    } catch (error) {
+      if (!interrupted.signal.aborted || error !== interrupted.signal.reason) throw error;
+      return 130;
     } finally {
+      task?.close();
       stop.dispose();
-      dispose(run.model);
+      dispose(run.any.model);
       if (temporary) rmSync(temporary, { recursive: true, force: true });
     }
     return 0;
   },
 };
+
+function say(
+  out: Output,
+  run: LoadedAny,
+  { lossNats, perplexity, bitsPerByte, accuracy, tokens }: Score,
+  { data, other, seconds }: { data: string; other: boolean; seconds: number },
+): void {
+  const n = (x: number) => count(x, out.lang);
+  const en = [`loss ${loss(lossNats)} nats a token`, `perplexity ${perplexity.toFixed(2)}`];
+  const zh = [`损失 ${loss(lossNats)} nat/词元`, `困惑度 ${perplexity.toFixed(2)}`];
+  if (bitsPerByte !== undefined) {
+    en.push(`${bitsPerByte.toFixed(3)} bits a byte`);
+    zh.push(`${bitsPerByte.toFixed(3)} 比特/字节`);
+  }
+  if (accuracy !== undefined) {
+    en.push(`${(100 * accuracy).toFixed(1)} % of masked tokens right`);
+    zh.push(`遮住的词元猜对 ${(100 * accuracy).toFixed(1)} %`);
+  }
+  out.answer(`${run.name}@${run.step}   ${out.t({ en: en.join(' · '), zh: zh.join(' · ') })}`);
+  const guess = Math.log(run.any.vocabSize).toFixed(3);
+  out.say(
+    out.style(
+      'dim',
+      out.t({
+        en: `${n(tokens)} tokens of ${here(data)}${other ? '' : ' (validation part)'} in ${duration(seconds, 'en')}. A uniform guess: ${guess}`,
+        zh: `${here(data)}${other ? '' : '（验证部分）'} 的 ${n(tokens)} 个词元，用时 ${duration(seconds, 'zh')}。均匀猜测：${guess}`,
+      }),
+    ),
+  );
+}

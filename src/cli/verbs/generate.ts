@@ -8,7 +8,8 @@ import { dispose } from '../../nn/index.ts';
 import { decodeStream } from '../../tokenizers/index.ts';
 import { checkedValue, typed, unknownSetting } from '../../settings/config.ts';
 import { count } from '../format.ts';
-import { type LoadedRun, loadRun } from '../load-run.ts';
+import { answer, fill } from '../generate-other.ts';
+import { type LoadedRun, loadAnyRun } from '../load-run.ts';
 import { printable } from '../output.ts';
 import { stopOnSignals, turn } from '../signals.ts';
 import type { Args, Verb } from '../verb.ts';
@@ -41,6 +42,25 @@ export const generateSettings = {
     .nullable()
     .default(null)
     .meta(about('keep what is at least this share of the most probable', '只留不低于最可能者此比例的')),
+  beams: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .meta(
+      about(
+        'of a source: beginnings that a beam search keeps; 1 takes the most probable',
+        '有源文时：束搜索保留的开头数；1 取最可能',
+      ),
+    ),
+  lengthPenalty: z
+    .number()
+    .min(-10)
+    .max(10)
+    .default(1)
+    .meta(
+      about('of a beam search: log p ÷ length to this power; above 1 longer texts', '束搜索：log p ÷ 长度的此次方；大于 1 偏长'),
+    ),
   repetitionPenalty: z
     .number()
     .min(1)
@@ -60,7 +80,7 @@ export const generateSettings = {
     .meta(about('text, or list of texts, that ends it', '遇到这段文字（或列表中的任一段）就停')),
 } satisfies Record<string, z.ZodType>;
 
-type GenerateSettings = { [K in keyof typeof generateSettings]: z.output<(typeof generateSettings)[K]> };
+export type GenerateSettings = { [K in keyof typeof generateSettings]: z.output<(typeof generateSettings)[K]> };
 
 function readGenerateSettings(args: Args): GenerateSettings {
   const values: Record<string, unknown> = Object.fromEntries(
@@ -84,7 +104,10 @@ const unescaped = (text: string) => text.replaceAll('\\n', '\n').replaceAll('\\t
 
 export const generate: Verb = {
   name: 'generate',
-  about: { en: 'lets a run write on from a prompt', zh: '让一次运行接着提示写下去' },
+  about: {
+    en: 'lets a run write on from a prompt, answer a source, or fill [MASK]',
+    zh: '让一次运行接着提示写下去、由源文写出目标，或填 [MASK]',
+  },
   words: [{ name: 'RUN' }, { name: 'PROMPT', optional: true, rest: true }],
   settings: generateSettings,
   flags: [
@@ -96,6 +119,8 @@ export const generate: Verb = {
     'qkv generate demo-1 "Call me"',
     'qkv generate demo-1@best "Once" temperature=0.6 topP=0.95 seed=1',
     'qkv generate demo-1 "One" "Two" maxTokens=40',
+    'qkv generate en-de-1 "a man rides a horse" beams=4',
+    'qkv generate bert-1 "the [MASK] is blue"',
     'qkv generate demo-1 -- "a=b"',
   ],
   async run(args, out) {
@@ -111,7 +136,16 @@ export const generate: Verb = {
     else if (prompts.length === 0 && !process.stdin.isTTY) prompts.push(readFileSync(0, 'utf8').replace(/\r?\n$/, ''));
     if (prompts.length === 0 || prompts.some((p) => p === ''))
       throw new QkvError('E161', 'the prompt is empty', { verb: 'generate' });
-    const run = loadRun(spec, { root: args.flags['root'] as string | undefined });
+    const loaded = loadAnyRun(spec, { root: args.flags['root'] as string | undefined });
+    if (loaded.any.kind === 'encoder') return fill(loaded, loaded.any.model, prompts, options, out);
+    if (loaded.any.kind === 'encoder-decoder' || loaded.config.objective === 'pairs')
+      return answer(
+        loaded,
+        prompts,
+        args.settings.some((s) => s.key === 'temperature') ? options : { ...options, temperature: 0 },
+        out,
+      );
+    const run: LoadedRun = { ...loaded, model: loaded.any.model };
     const ids = prompts.map((p) => promptIds(run, p, args.flags['truncate'] === 'left'));
     const seed = options.seed ?? Math.floor(Date.now() % 2 ** 31);
     const { topK, topP, minP, maxTokens, temperature, repetitionPenalty } = options;
@@ -200,9 +234,9 @@ export const generate: Verb = {
 };
 
 /** The ids of a prompt. E160 when it is longer than the context, unless its end may be kept; E162 for a character that the vocabulary lacks. */
-export function promptIds({ tokenizer, config }: LoadedRun, prompt: string, truncate: boolean): number[] {
+export function promptIds({ tokenizer, model }: LoadedRun, prompt: string, truncate: boolean): number[] {
   const ids = [...encodeText(tokenizer, prompt)];
-  const { contextLength } = config;
+  const { contextLength } = model.config;
   if (ids.length <= contextLength) return ids;
   if (!truncate)
     throw new QkvError('E160', `the prompt is ${ids.length} tokens; the context is ${contextLength}`, {

@@ -1,0 +1,65 @@
+// A trained model of pairs as something that answers: text in, text out.
+
+import { generate } from '../generate/index.ts';
+import { decodeStream, type Tokenizer } from '../tokenizers/index.ts';
+import type { AnyModel } from './model-folder.ts';
+import { specialId, specialIdOf } from './special-tokens.ts';
+import { writeAbout, type WriteOptions } from './write-about.ts';
+
+export interface PairWriter {
+  startId: number;
+  endId: number;
+  padId: number;
+  /** The ids of a source, with the end that belongs to it. */
+  sourceIds(text: string): Int32Array;
+  /** What the model writes for a source. */
+  write(
+    source: string,
+    options: Omit<WriteOptions, 'startId' | 'endId' | 'onId'> & { onText?: (text: string) => void | Promise<void> },
+  ): Promise<{ text: string; ids: number[]; ended: boolean }>;
+}
+
+/** @throws E165 when the tokenizer has no end, or no padding for an encoder-decoder */
+export function pairWriter(any: AnyModel, tokenizer: Tokenizer): PairWriter {
+  const endId = specialId(tokenizer, 'end');
+  const padId = any.kind === 'encoder-decoder' ? specialId(tokenizer, 'pad') : (specialIdOf(tokenizer, 'pad') ?? endId);
+  const startId = padId; // T5's habit, and Marian's
+  const sourceIds = (text: string): Int32Array => Int32Array.from([...tokenizer.encode(text), endId]);
+  return {
+    startId,
+    endId,
+    padId,
+    sourceIds,
+    async write(source, { onText, ...options }) {
+      const stream = decodeStream(tokenizer, { skipSpecial: true });
+      let text = '';
+      const add = async (piece: string): Promise<void> => {
+        text += piece;
+        if (piece !== '') await onText?.(piece);
+      };
+      const input = sourceIds(source);
+      if (any.kind === 'encoder-decoder') {
+        const streams = (options.beams ?? 1) === 1;
+        const { ids, ended } = await writeAbout(any.model, input, {
+          ...options,
+          startId,
+          endId,
+          onId: streams ? (id) => add(stream.push(id)) : undefined,
+        });
+        if (!streams) for (const id of ids) await add(stream.push(id));
+        await add(stream.end());
+        return { text, ids, ended };
+      }
+      if (any.kind !== 'decoder') throw new Error('pairWriter: an encoder writes nothing');
+      const ids: number[] = [];
+      const { stop, maxTokens } = options;
+      for await (const id of generate(any.model, [...input], { temperature: 0, ...options, stopIds: [endId] })) {
+        ids.push(id);
+        await add(stream.push(id));
+        if (stop?.()) break;
+      }
+      await add(stream.end());
+      return { text, ids, ended: ids.length < maxTokens };
+    },
+  };
+}

@@ -1,0 +1,39 @@
+/** What messages are made of: marks for commands and settings, places, paths. */
+import { relative } from 'node:path';
+import type { Place } from '../settings/config.ts';
+
+/** A message before layout. `where` stands at the right of the first line; `more` are the lines below it. */
+export interface Text {
+  what: string;
+  where?: string;
+  more: string[];
+}
+
+/** Marks a whole command inside a message. */
+export const cmd = (line: string) => `\u0001${line}\u0002`;
+/** Marks `key=value` or `--flag` inside a message. */
+export const opt = (word: string) => `\u0003${word}\u0002`;
+
+/** What happened, where (an object), and the lines below. */
+export const text = (what: string, ...rest: (string | { where?: string } | false | undefined)[]): Text => {
+  const where = rest.find((r): r is { where?: string } => typeof r === 'object')?.where;
+  return { what, where, more: rest.filter((r): r is string => typeof r === 'string' && r !== '') };
+};
+
+/** A path as short as it can be said from here. */
+export function here(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short !== '' && !short.startsWith('..') && short.length < path.length ? short : path;
+}
+
+/** A word that the shell takes as it stands, in quotes where it needs them. */
+export const shellWord = (word: string) =>
+  /^[\p{L}\p{N}_./=:@%+,-]+$/u.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+
+/** Where a setting stands, in words. */
+export const placeEn = (at: Place | undefined) => ({
+  where: !at ? undefined : 'file' in at ? `${here(at.file)}:${at.line}` : `command line ${at.argument}`,
+});
+export const placeZh = (at: Place | undefined) => ({
+  where: !at ? undefined : 'file' in at ? `${here(at.file)}:${at.line}` : `命令行 ${at.argument}`,
+});
