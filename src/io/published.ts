@@ -1,12 +1,12 @@
 // What somebody published, opened: whatever the container is, from here on it is a config.json and tensors under Hugging Face's names.
 
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CheckpointError } from './checkpoint-error.ts';
 import { readSmallFile } from './file-system.ts';
 import type { SafetensorsReader } from './safetensors.ts';
 import { parseStrictJson, toPlain } from './strict-json.ts';
-import { openWeights } from './weights.ts';
+import { openWeights, weightsFile, weightsKind } from './weights.ts';
 
 export interface Published {
   /** What was asked for: a path, later also an id of a hub. */
@@ -31,7 +31,7 @@ export interface Published {
 const companions = ['generation_config.json', 'tokenizer_config.json', 'special_tokens_map.json', 'chat_template.jinja'];
 
 /**
- * Opens a model that somebody else made: a folder in Hugging Face's layout (safetensors or PyTorch, whole or in shards), one such file with its
+ * Opens a model that somebody else made: a folder in Hugging Face's layout (safetensors, PyTorch or TensorFlow, whole or in shards), one such file with its
  * config.json beside it, or a GGUF file. Nothing is loaded but the small files.
  * @throws CheckpointError NOT_FOUND, CONFIG, NO_WEIGHTS and those of the readers
  */
@@ -52,7 +52,7 @@ export function openPublishedFolder(folder: string, weights = folder): Published
   const tokenizer = join(folder, 'tokenizer.json');
   return {
     source: weights,
-    kind: containerOf(folder, weights),
+    kind: weightsKind(weightsFile(weights)),
     config,
     configFile: file,
     weights: reader,
@@ -63,20 +63,17 @@ export function openPublishedFolder(folder: string, weights = folder): Published
   };
 }
 
-function containerOf(folder: string, weights: string): string {
-  if (weights !== folder) return /\.safetensors/.test(basename(weights)) ? 'safetensors' : 'PyTorch';
-  return ['model.safetensors', 'model.safetensors.index.json'].some((n) => existsSync(join(folder, n)))
-    ? 'safetensors'
-    : 'PyTorch';
-}
-
-/** config.json of a folder. @throws CheckpointError CONFIG when there is none, and those of the JSON reader */
+/** config.json of a folder, or the bert_config.json that Google published. @throws CheckpointError CONFIG when there is none, and those of the JSON reader */
 export function readPublishedConfig(folder: string): { file: string; config: Record<string, unknown> } {
   const file = join(folder, 'config.json');
+  const google = join(folder, 'bert_config.json');
+  if (!existsSync(file) && existsSync(google))
+    return { file: google, config: { model_type: 'bert', architectures: ['BertForPreTraining'], ...readConfig(google) } };
   if (!existsSync(file))
     throw new CheckpointError('CONFIG', file, 'there is no such file', 'A published model has one beside its weights');
-  return { file, config: toPlain(parseStrictJson(readFileSync(file), { file })) as Record<string, unknown> };
+  return { file, config: readConfig(file) };
 }
+const readConfig = (file: string) => toPlain(parseStrictJson(readFileSync(file), { file })) as Record<string, unknown>;
 
 /** The same model by its folder, or as it is open already: what the loaders take. */
 export type PublishedSource = string | Pick<Published, 'config' | 'configFile' | 'weights' | 'source'>;

@@ -1,7 +1,7 @@
-import { dirname, join } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { CheckpointError, quote } from './checkpoint-error.ts';
 import { crc32c, maskedCrc32c } from './crc32c.ts';
-import { quietly, readFully, readSmallFile, realFs } from './file-system.ts';
+import { quietly, readFully, realFs } from './file-system.ts';
 import { type FolderTrust, openInFolder } from './inside-folder.ts';
 import { decodeUtf8 } from './json-scanner.ts';
 import type { SafetensorsReader } from './safetensors.ts';
@@ -32,6 +32,7 @@ const dtypes = new Map<number, SafetensorsDtype>([
 const MAX_TENSORS = 100_000;
 const MAX_SHARDS = 10_000;
 const MAX_DIMS = 8;
+const MAX_INDEX = 64 * 2 ** 20;
 const HINT = 'This is not the index of a TensorFlow checkpoint, or it is damaged';
 
 interface Shard {
@@ -50,7 +51,8 @@ interface Entry extends TensorEntry {
  * @throws CheckpointError TF_INDEX, TF_ENTRY, CORRUPT, DTYPE, OVERLAP, SIZE_MISMATCH, DATA_TRUNCATED, SHARD_MISSING, LIMIT
  */
 export function openTensorflowCheckpoint(indexPath: string, trust: FolderTrust = {}): SafetensorsReader {
-  const bytes = readSmallFile(indexPath);
+  const folder = dirname(indexPath);
+  const bytes = readIndex(openInFolder(folder, basename(indexPath), trust), indexPath);
   const name = indexPath.replace(/\.index$/, '');
   const fds: number[] = [];
   const close = () => {
@@ -59,7 +61,7 @@ export function openTensorflowCheckpoint(indexPath: string, trust: FolderTrust =
   const open = (shard: number, shards: number): Shard => {
     const five = (n: number) => String(n).padStart(5, '0');
     const file = `${name}.data-${five(shard)}-of-${five(shards)}`;
-    const fd = openInFolder(dirname(indexPath), file.slice(join(dirname(indexPath), '/').length), trust);
+    const fd = openInFolder(folder, basename(file), trust);
     fds.push(fd);
     const opened = realFs.fstatSync(fd);
     const readAt: ReadAt = (position, length) => {
@@ -76,6 +78,17 @@ export function openTensorflowCheckpoint(indexPath: string, trust: FolderTrust =
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+function readIndex(fd: number, file: string): Uint8Array {
+  try {
+    const { size } = realFs.fstatSync(fd);
+    if (size > MAX_INDEX) throw new CheckpointError('LIMIT', file, `the index has ${size} bytes; the limit is ${MAX_INDEX}`);
+    const bytes = new Uint8Array(size);
+    return bytes.subarray(0, readFully(realFs, fd, bytes, 0));
+  } finally {
+    realFs.closeSync(fd);
   }
 }
 

@@ -51,6 +51,10 @@ export const kerasNames: Renaming = (path) => {
   return { name: [...renamed, Object.hasOwn(simple, end) ? simple[end] : end].join('.'), transposed };
 };
 
+/** Names in a TensorFlow.js file: those of qkv are Hugging Face's already; Keras' begin with the model object, or with the first layer. */
+export const tfjsNames: Renaming = (name) =>
+  name.includes('/') ? kerasNames(`x/${/^tf_/.test(name) ? '' : 'x/'}${name}${/:\d+$/.test(name) ? '' : ':0'}`) : { name };
+
 /**
  * A view of `reader` under other names. Two tensors may get one name only if they have one shape (Keras saves the tied embedding of a head a
  * second time); the first of the file counts.

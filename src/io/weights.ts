@@ -1,34 +1,72 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { CheckpointError } from './checkpoint-error.ts';
+import { openHdf5 } from './hdf5.ts';
 import { type FolderTrust, openInFolder } from './inside-folder.ts';
 import { openPytorch } from './pytorch.ts';
 import { openSafetensors, type SafetensorsReader } from './safetensors.ts';
 import { openSharded, openShardedSafetensors } from './safetensors-index.ts';
+import { openTensorflowCheckpoint } from './tensorflow-checkpoint.ts';
+import { googleBertNames, kerasNames, renamed, tfjsNames } from './tensorflow-names.ts';
+import { openTfjs } from './tfjs.ts';
 
-const names = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json'] as const;
+/** In a folder the first of these counts: safetensors before PyTorch before TensorFlow, one file before shards. */
+const names = [
+  /^model\.safetensors$/,
+  /^model\.safetensors\.index\.json$/,
+  /^pytorch_model\.bin$/,
+  /^pytorch_model\.bin\.index\.json$/,
+  /^tf_model\.h5$/,
+  /^[\w-]+\.ckpt\.index$/,
+  /^model\.json$/,
+];
+const inWords =
+  'model.safetensors, pytorch_model.bin (or their .index.json), tf_model.h5, NAME.ckpt.index, model.json (TensorFlow.js)';
+
+type Open = (file: string, trust: FolderTrust, named: boolean) => SafetensorsReader;
+const inFolder = (file: string, trust: FolderTrust, named: boolean) =>
+  named ? {} : { fd: openInFolder(dirname(file), basename(file), trust) };
+
+/** What each ending is called, and who reads it. TensorFlow's tensors come under Hugging Face's names. */
+const kinds: [ending: RegExp, kind: string, open: Open][] = [
+  [/\.safetensors$/, 'safetensors', (file, trust, named) => openSafetensors(file, inFolder(file, trust, named))],
+  [/\.safetensors\.index\.json$/, 'safetensors', (file, trust) => openShardedSafetensors(file, trust)],
+  [/\.bin\.index\.json$/, 'PyTorch', (file, trust) => openSharded(file, trust, (shard, fd) => openPytorch(shard, { fd }))],
+  [/\.(?:bin|pt|pth)$/, 'PyTorch', (file, trust, named) => openPytorch(file, inFolder(file, trust, named))],
+  [/\.h5$/, 'Keras HDF5', (file, trust, named) => renamed(openHdf5(file, inFolder(file, trust, named)), kerasNames, file)],
+  [/\.index$/, 'TensorFlow checkpoint', (file, trust) => renamed(openTensorflowCheckpoint(file, trust), googleBertNames, file)],
+  [/model\.json$/, 'TensorFlow.js', (file, trust) => renamed(openTfjs(file, trust), tfjsNames, file)],
+];
+
+/** The file of weights that `path` means: itself, or the one in the folder that counts. @throws CheckpointError NO_WEIGHTS */
+export function weightsFile(path: string): string {
+  if (!existsSync(path) || !statSync(path).isDirectory()) return path;
+  const inside = readdirSync(path).sort();
+  for (const name of names) {
+    const found = inside.find((file) => name.test(file));
+    if (found) return join(path, found);
+  }
+  throw new CheckpointError('NO_WEIGHTS', path, `the folder has none of ${inWords}`, '', 3);
+}
+
+const kindOf = (file: string) => kinds.find(([ending]) => ending.test(file));
+
+/** The container, for people: `safetensors`, `PyTorch`, `Keras HDF5` …; empty when the name does not say. */
+export const weightsKind = (file: string): string => kindOf(file)?.[1] ?? '';
 
 /**
- * Opens the weights of a model: a folder in the Hugging Face layout (safetensors before PyTorch, one file before shards), or one file.
+ * Opens the weights of a model: a folder (safetensors before PyTorch before TensorFlow, one file before shards), or one file.
  * The kind is told by the name; a file that turns out to be of another kind is refused, never tried otherwise.
  * @throws CheckpointError NO_WEIGHTS, and whatever the reader of that kind throws
  */
 export function openWeights(path: string, trust: FolderTrust = {}): SafetensorsReader {
-  let file = path;
-  if (existsSync(path) && statSync(path).isDirectory()) {
-    const found = names.find((name) => existsSync(join(path, name)));
-    if (!found) throw new CheckpointError('NO_WEIGHTS', path, `the folder has none of ${names.join(', ')}`, '', 3);
-    file = join(path, found);
-  }
-  const inFolder = () => openInFolder(dirname(file), basename(file), trust);
-  if (file.endsWith('.safetensors')) return openSafetensors(file, file === path ? {} : { fd: inFolder() });
-  if (file.endsWith('.safetensors.index.json')) return openShardedSafetensors(file, trust);
-  if (file.endsWith('.bin.index.json')) return openSharded(file, trust, (shard, fd) => openPytorch(shard, { fd }));
-  if (/\.(?:bin|pt|pth)$/.test(file)) return openPytorch(file, file === path ? {} : { fd: inFolder() });
+  const file = weightsFile(path);
+  const kind = kindOf(file);
+  if (kind) return kind[2](file, trust, file === path);
   throw new CheckpointError(
     'NO_WEIGHTS',
     path,
     'the name does not say what kind of file it is',
-    'Known: .safetensors, .index.json, .bin, .pt, .pth',
+    'Known: .safetensors, .index.json, .bin, .pt, .pth, .h5, .ckpt.index, model.json (TensorFlow.js)',
   );
 }
