@@ -13,6 +13,7 @@ export {
   layerNorm,
   linear,
   linearCrossEntropy,
+  QuantisedWeight,
   rmsNorm,
   rope,
   stack,

@@ -2,11 +2,13 @@
 
 import { isTaping } from '../autograd.ts';
 import { precision, run } from '../engine.ts';
+import { tidy } from '../scope.ts';
 import { broadcastStrides, check, type Shape, show, size } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
 import { broadcast } from './elementwise.ts';
 import { checkIds } from './indexing.ts';
 import { apply, lastContiguous, op, rows } from './op.ts';
+import { QuantisedWeight } from './quantised.ts';
 
 const perChannel = (name: string, x: Tensor, w: Tensor | undefined): void => {
   const C = x.shape.at(-1)!;
@@ -273,14 +275,15 @@ export function crossEntropy(logits: Tensor, targets: ArrayLike<number>, options
   return loss;
 }
 
-/** crossEntropy(linear(x, w, b), targets) without the logits in memory. */
+/** crossEntropy(linear(x, w, b), targets) without the logits in memory (except for a quantised weight, which is never trained). */
 export function linearCrossEntropy(
   x: Tensor,
-  w: Tensor,
+  w: Tensor | QuantisedWeight,
   targets: ArrayLike<number>,
   options: LossOptions & { bias?: Tensor } = {},
 ): Tensor {
   const { bias, ...rest } = options;
+  if (w instanceof QuantisedWeight) return tidy(() => crossEntropy(w.linear(x, bias), targets, rest), 'linearCrossEntropy');
   const o = lossDefaults(rest);
   const t = targetsTensor('linearCrossEntropy', targets, rowCount(x.shape), w.shape[0], o.ignoreIndex);
   const recording = isTaping();

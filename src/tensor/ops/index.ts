@@ -9,6 +9,7 @@ import * as reduce from './reduce.ts';
 export { add, cast, compare, div, dropout, maximum, minimum, mul, pow, sub, unary, where } from './elementwise.ts';
 export { argmax, logSoftmax, reduce, softmax, topK } from './reduce.ts';
 export { linear, matmul } from './matmul.ts';
+export { QuantisedWeight } from './quantised.ts';
 export { concat, contiguous, expand, pad, permute, reshape, slice, split, stack, transpose, windows } from './movement.ts';
 export { embedding, pick } from './indexing.ts';
 export {

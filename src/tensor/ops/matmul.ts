@@ -6,6 +6,7 @@ import { precision, run } from '../engine.ts';
 import { broadcastShapes, broadcastStrides, check, type Shape, show, size } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
 import { apply, op, seenAs } from './op.ts';
+import { QuantisedWeight } from './quantised.ts';
 import { sumTo } from './reduce.ts';
 
 /** x with its batch axes (all but the last two) repeated to `batch`. */
@@ -126,5 +127,5 @@ function flipped({ buffer, offset, shape, strides, dtype }: View): View {
 
 export const matmul = (a: Tensor, b: Tensor): Tensor => apply('matmul', matmulOp, [a, b], { bf16: precision() === 'bf16' })[0];
 /** y = x Wᵀ + b, in one pass. The weight is (dOut, dIn), the layout of every published checkpoint. */
-export const linear = (x: Tensor, w: Tensor, b?: Tensor): Tensor =>
-  apply('linear', linearOp, [x, w, b], { bf16: precision() === 'bf16' })[0];
+export const linear = (x: Tensor, w: Tensor | QuantisedWeight, b?: Tensor): Tensor =>
+  w instanceof QuantisedWeight ? w.linear(x, b) : apply('linear', linearOp, [x, w, b], { bf16: precision() === 'bf16' })[0];
