@@ -11,6 +11,7 @@ export interface TrainingValues {
   E113: { verb: string; name: string; model: string; kind: FamilyKind };
   E114: { path: string; reason: 'none' | 'tokenizer' | 'electra' };
   E116: { key: string; asked: unknown; value: unknown; from: string; at?: Place };
+  E117: { path: string };
   E144: { path: string; model?: string };
   E145: { pairs: number; fit: number; contextLength: number; longest: number };
   E165: { tokens: string[] };
@@ -113,6 +114,16 @@ export const trainingMessages: { [C in keyof TrainingValues]: Entry<TrainingValu
         placeZh(v.at),
         `形状随权重而来（${here(v.from)}）。去掉 ${v.key}`,
       ),
+  },
+  E117: {
+    exit: 2,
+    en: (v) =>
+      text(
+        'packed data is read with the tokenizer that packed it',
+        { where: here(v.path) },
+        `Name it: ${opt('tokenizer=tokenizer.json')}`,
+      ),
+    zh: (v) => text('打包的数据要用打包时的词表来读', { where: here(v.path) }, `指定它：${opt('tokenizer=tokenizer.json')}`),
   },
   E144: {
     exit: 65,

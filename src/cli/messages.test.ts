@@ -48,7 +48,15 @@ const cases: { [C in Code]: Values[C][] } = {
     { key: 'qkNorm', model: 'gpt2', value: false, families: ['llama'], at: file },
     { key: 'cell', model: 'llama', value: undefined, families: ['rnn'] },
   ],
-  E112: [{ objective: 'masked', model: 'llama', possible: ['causal', 'pairs'], families: ['bert'], at: { argument: 'objective=masked' } }],
+  E112: [
+    {
+      objective: 'masked',
+      model: 'llama',
+      possible: ['causal', 'pairs'],
+      families: ['bert'],
+      at: { argument: 'objective=masked' },
+    },
+  ],
   E113: [
     { verb: 'trace', name: 'bert-1', model: 'bert', kind: 'encoder' },
     { verb: 'trace', name: 'en-de-1', model: 'transformer', kind: 'encoder-decoder' },
@@ -128,6 +136,7 @@ const cases: { [C in Code]: Values[C][] } = {
   ],
   E142: [{ path: 'rules.json', problem: 'rule 1 is "unicod"', rules: ['unicode', 'controls'] }],
   E143: [{ path: 'train.zh', other: 'train.en', lines: 100, otherLines: 99 }],
+  E117: [{ path: 'shards' }],
   E144: [{ path: 'book.txt', model: 'transformer' }, { path: 'pairs.txt' }],
   E145: [{ pairs: 20, fit: 1, contextLength: 16, longest: 41 }],
   E150: [

@@ -112,7 +112,13 @@ export class TrainScreen {
     const zh = out.lang === 'zh';
     const tokenizer = tokenizerKinds.includes(c.tokenizer) ? c.tokenizer : 'tokenizer.json';
     const perStep = c.batch * c.accumulate * c.contextLength;
-    const batch = `${n(c.batch)}×${n(c.contextLength)}${c.accumulate > 1 ? `×${c.accumulate}` : ''} = ${n(perStep)}`;
+    const times = c.accumulate > 1 ? `×${c.accumulate}` : '';
+    const rows = info.pairs
+      ? { en: `${n(c.batch)}${times} pairs a step`, zh: `${n(c.batch)}${times} 对/步` }
+      : {
+          en: `${n(c.batch)}×${n(c.contextLength)}${times} = ${n(perStep)} tokens a step`,
+          zh: `${n(c.batch)}×${n(c.contextLength)}${times} = ${n(perStep)} 词元/步`,
+        };
     const schedule = zh ? { cosine: '余弦', linear: '线性', wsd: 'WSD', constant: '恒定' }[c.schedule] : c.schedule;
     const lr = c.schedule === 'constant' ? short(c.lr) : `${short(c.lr)} → ${short(c.minLr)} ${schedule}`;
     const family = `${c.model}${c.from === null ? '' : ` ← ${printable(shortPath(c.from))}`}`;
@@ -130,12 +136,17 @@ export class TrainScreen {
             '数据',
             `${printable(shortPath(c.data))} · ${tokenizer} ${n(info.vocabSize)} 词表 · 训练 ${n(info.trainTokens)} 词元 · 验证 ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} 字/词元` : ''}${pairText ?? ''}`,
           ],
-          ['优化', `AdamW lr ${lr} · 预热 ${n(c.warmup)} · 批 ${batch} 词元/步 · ${c.precision}`],
+          ['优化', `AdamW lr ${lr} · 预热 ${n(c.warmup)} · 批 ${rows.zh} · ${c.precision}`],
           [
             '预估',
             `内存 ${bytes(m.total)}（${named.join(' · ')} · 其他 ${bytes(rest)}）${info.seconds === undefined ? '' : ` · 约 ${duration(info.seconds, 'zh')}`}`,
           ],
-          ['起点', `均匀猜测的损失 = ln ${n(info.vocabSize)} = ${lnV.toFixed(2)}，第 0 步应接近它`],
+          [
+            '起点',
+            c.from === null
+              ? `均匀猜测的损失 = ln ${n(info.vocabSize)} = ${lnV.toFixed(2)}，第 0 步应接近它`
+              : `已训练的权重；均匀猜测的损失 = ln ${n(info.vocabSize)} = ${lnV.toFixed(2)}`,
+          ],
           [
             '运行',
             `${printable(shortPath(info.folder))} · ${info.backend.name} ${info.backend.isa} ${info.backend.threads} 线程 · 停止 Ctrl-C（会先保存）`,
@@ -147,12 +158,17 @@ export class TrainScreen {
             'data',
             `${printable(shortPath(c.data))} · ${tokenizer} vocabulary ${n(info.vocabSize)} · training ${n(info.trainTokens)} tokens · validation ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} characters a token` : ''}${pairText ?? ''}`,
           ],
-          ['optimizer', `AdamW lr ${lr} · warm-up ${n(c.warmup)} · batch ${batch} tokens a step · ${c.precision}`],
+          ['optimizer', `AdamW lr ${lr} · warm-up ${n(c.warmup)} · batch ${rows.en} · ${c.precision}`],
           [
             'estimate',
             `memory ${bytes(m.total)} (${named.join(' · ')} · other ${bytes(rest)})${info.seconds === undefined ? '' : ` · about ${duration(info.seconds, 'en')}`}`,
           ],
-          ['start', `a uniform guess has loss ln ${n(info.vocabSize)} = ${lnV.toFixed(2)}; step 0 should be near it`],
+          [
+            'start',
+            c.from === null
+              ? `a uniform guess has loss ln ${n(info.vocabSize)} = ${lnV.toFixed(2)}; step 0 should be near it`
+              : `trained weights; a uniform guess has loss ln ${n(info.vocabSize)} = ${lnV.toFixed(2)}`,
+          ],
           [
             'run',
             `${printable(shortPath(info.folder))} · ${info.backend.name} ${info.backend.isa} ${info.backend.threads} threads · Ctrl-C stops (it saves first)`,
@@ -344,7 +360,7 @@ export class TrainScreen {
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 /** What a family is made of, and where its tokens learn their places. */
-function shapeText(c: TrainConfig, lang: Lang): string {
+export function shapeText(c: TrainConfig, lang: Lang): string {
   const zh = lang === 'zh';
   const { has, kind } = familyOf(c.model);
   const layers = has.includes('nLayer') ? [zh ? `${c.nLayer} 层` : `${c.nLayer} layers`] : [];

@@ -1,8 +1,7 @@
 /** `qkv describe`: the tree of a model: shapes, parameters, arithmetic, bytes. */
 import { join } from 'node:path';
-import { withFrom } from '../../applications/from.ts';
 import { buildModel } from '../../applications/model-folder.ts';
-import { objectiveFor } from '../../applications/tasks/open.ts';
+import { settle } from '../../applications/settle.ts';
 import { padEnd, padStart } from '../../figures/width.ts';
 import { findCheckpoint } from '../../io/checkpoint.ts';
 import { readJson, resolveRun } from '../../io/run-folder.ts';
@@ -112,8 +111,7 @@ async function wanted(args: Args, out: Output): Promise<{ config: TrainConfig; v
     return { name, config, vocabSize: await vocabularyOf(config) };
   }
   const { config: asked, places } = readSettings(args, out, { needData: false });
-  const shaped = withFrom(asked, places);
-  const config = { ...shaped, objective: await objectiveFor(shaped) };
+  const config = await settle(asked, places);
   return { config, vocabSize: await vocabularyOf(config) };
 }
 

@@ -1,7 +1,6 @@
 /** `qkv estimate`: parameters, arithmetic, memory by part and time of a run, before anything starts. */
-import { withFrom } from '../../applications/from.ts';
 import { specialTokensFor } from '../../applications/special-tokens.ts';
-import { objectiveFor } from '../../applications/tasks/open.ts';
+import { settle } from '../../applications/settle.ts';
 import { textsOf } from '../../applications/texts.ts';
 import { barOf } from '../../figures/terminal.ts';
 import { displayWidth, padEnd, padStart } from '../../figures/width.ts';
@@ -69,8 +68,7 @@ export const estimate: Verb = {
   async run(args, out) {
     const { config: asked, places } = readSettings(args, out, { needData: false });
     chooseBackend(asked);
-    const shaped = withFrom(asked, places);
-    const config = { ...shaped, objective: await objectiveFor(shaped) };
+    const config = await settle(asked, places);
     const vocabSize = await vocabularyOf(config);
     const p = parametersOf(config, vocabSize);
     const memory = memoryOf(config, vocabSize);

@@ -1,5 +1,6 @@
 /** All verbs, in the order in which `qkv help` lists them. */
 import type { Verb } from '../verb.ts';
+import { compareVerb } from './compare.ts';
 import { configKeys, configShow } from './config.ts';
 import { dataAnnotate, dataClean, dataDedup, dataInspect, dataLeak, dataPack, dataSplit, dataStats } from './data/index.ts';
 import { describe } from './describe.ts';
@@ -20,6 +21,7 @@ const working: Verb[] = [
   generate,
   evaluate,
   trace,
+  compareVerb,
   estimate,
   describe,
   runsLs,

@@ -1,9 +1,8 @@
 /** `qkv train`: from text to a run that writes, or on with a run that stopped. */
 import { existsSync, statfsSync } from 'node:fs';
 import { basename, dirname, extname, join, resolve as resolvePath } from 'node:path';
-import { withFrom } from '../../applications/from.ts';
 import { pretrain, type TrainEvent } from '../../applications/pretrain.ts';
-import { objectiveFor } from '../../applications/tasks/open.ts';
+import { settle } from '../../applications/settle.ts';
 import { QkvError } from '../../errors.ts';
 import { findCheckpoint, stepName } from '../../io/checkpoint.ts';
 import { resolveRun } from '../../io/run-folder.ts';
@@ -128,7 +127,7 @@ export const train: Verb = {
           case 'step':
             lastLr = event.lr;
             screen.step(event);
-            if (first && event.step === 1) {
+            if (first && event.step === 1 && config.from === null) {
               const expected = Math.log(vocabSize);
               if (Math.abs(event.lossNats - expected) > 0.15 * expected) out.message('W203', { loss: event.lossNats, expected });
             }
@@ -190,8 +189,7 @@ const stoppedEarly = new Error('stopped before the first step');
 /** A new run: settings of file and command line, a name that is free. */
 async function begun(args: Args, root: string, out: Output): Promise<{ config: TrainConfig; name: string }> {
   const { config: asked, places, file } = readSettings(args, out);
-  const shaped = withFrom(asked, places);
-  const config = { ...shaped, objective: await objectiveFor(shaped) };
+  const config = await settle(asked, places);
   const name = config.name ?? freeName(config, file, root);
   if (config.name !== null && existsSync(join(root, name))) {
     throw new QkvError('E151', `a run called "${name}" exists`, {

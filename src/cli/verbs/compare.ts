@@ -1,0 +1,316 @@
+/** `qkv compare families`: RNN with attention, ConvS2S and Transformer on the same pairs, with the same budget. */
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { compareFamilies, type Contestant, contestants, type Outcome } from '../../applications/compare-families.ts';
+import type { LagAccuracy } from '../../applications/copy-lag.ts';
+import { numberPairs } from '../../applications/number-words.ts';
+import { QkvError } from '../../errors.ts';
+import { curve } from '../../figures/terminal.ts';
+import { padEnd } from '../../figures/width.ts';
+import { resolve, settings, settingsOfArguments, shapeKeys, type TrainConfig, type Written } from '../../settings/config.ts';
+import { familyOf } from '../../settings/families.ts';
+import { clock, count, loss } from '../format.ts';
+import { backendInfo, chooseBackend } from '../machine.ts';
+import { here, shellWord } from '../messages.ts';
+import { type Output, table } from '../output.ts';
+import { parametersOf } from '../parameters.ts';
+import { stopOnSignals, turn } from '../signals.ts';
+import type { Verb } from '../verb.ts';
+import { verbSettings } from '../verb-settings.ts';
+import { vocabularyOf } from './estimate.ts';
+
+const about = (en: string, zh: string) => ({ en, zh });
+const names = Object.keys(contestants) as [Contestant, ...Contestant[]];
+
+const own = {
+  families: z
+    .array(z.enum(names))
+    .min(1)
+    .default(['rnn-additive', 'conv', 'transformer'])
+    .meta(about(`list of ${names.join(', ')}`, `列表，可含 ${names.join('、')}`)),
+  seeds: z.int().min(1).max(20).default(1).meta(about('trainings of each, from seed on', '每个家族训练几次，从 seed 起')),
+  answers: z.int().min(1).max(100_000).default(200).meta(about('validation sources that are answered', '作答的验证源句数')),
+  copySteps: z
+    .int()
+    .min(0)
+    .max(100_000)
+    .default(300)
+    .meta(about('steps of the copy task for the lag curve; 0 for none', '复制任务的步数（滞后曲线）；0 表示不做')),
+  out: z
+    .string()
+    .min(1)
+    .nullable()
+    .default(null)
+    .meta(about('a new folder; auto: runs/compare-1 and on', '新文件夹；auto：runs/compare-1 起')),
+};
+/** Settings of training that may be given, with what a comparison begins with. */
+const defaults = {
+  nLayer: 2,
+  nHead: 4,
+  dModel: 64,
+  contextLength: 64,
+  vocabSize: 2000,
+  steps: 600,
+  batch: 32,
+  lr: 2e-3,
+  warmup: null,
+  dropout: 0.1,
+  evalEvery: 100,
+  valFraction: 0.1,
+  beta2: 0.98,
+  weightDecay: 0.01,
+};
+const passed = [
+  'data', 'data.source', 'data.target', 'data.targetFile', 'data.encoding', 'tokenizer', 'pattern', 'vocabSize', 'nLayer', 'nHead', 'dModel',
+  'contextLength', 'dropout', 'labelSmoothing', 'preNorm', 'cell', 'width', 'steps', 'batch', 'lr', 'warmup', 'schedule', 'evalEvery', 'valFraction', 'seed', 'threads', 'backend',
+] as const; // biome-ignore format: a list of words
+const compareSettings = { ...own, ...Object.fromEntries(passed.map((k) => [k, settings[k]])) } as typeof own &
+  Record<string, z.ZodType>;
+
+export const compareVerb: Verb = {
+  name: 'compare families',
+  about: {
+    en: 'RNN with attention, ConvS2S and Transformer on the same pairs with the same budget',
+    zh: '带注意力的 RNN、ConvS2S 与 Transformer：同样的成对数据、同样的预算',
+  },
+  words: [],
+  settings: compareSettings,
+  examples: [
+    'qkv compare families',
+    'qkv compare families data=pairs.tsv data.source=en data.target=zh seeds=3',
+    'qkv compare families data=train.en data.targetFile=train.de vocabSize=6000 steps=3000 dModel=128',
+    'qkv compare families families=["rnn-none","rnn-general","transformer"] copySteps=600',
+  ],
+  async run(args, out) {
+    const words = args.settings.filter(({ key }) => key in compareSettings || !(key in settings));
+    const given = verbSettings(own, {
+      ...args,
+      settings: words.filter(({ key }) => key in own || !(passed as readonly string[]).includes(key)),
+    });
+    const training = args.settings.filter(({ key }) => (passed as readonly string[]).includes(key));
+    const folder = given.out ?? freeFolder();
+    if (existsSync(folder) && readdirSync(folder).length > 0) throw new QkvError('E153', `${folder} exists`, { path: folder });
+    const read = settingsOf(training);
+    chooseBackend({ backend: (read.backend as string) ?? null, threads: (read.threads as number) ?? null });
+    const ourData = read.data === undefined;
+    const data = ourData ? join(folder, 'numbers.txt') : (read.data as string);
+    const base = { ...defaults, tokenizer: ourData ? 'char' : 'bpe', ...read, data, sampleEvery: 0, saveEvery: 0 };
+    const wanted = given.families.map((name) => [name, configOf(name, base)] as const); // checked before the first file is made
+    if (ourData) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(data, numberPairs());
+    }
+    const vocabSize = await vocabularyOf({ ...wanted[0][1], objective: 'pairs' });
+    const target = parametersOf(configOf('transformer', base), vocabSize).total;
+    const configs = new Map(wanted.map(([name, config]) => [name, likeSize(config, name, base, vocabSize, target)]));
+    return compare(out, { configs, folder, given, data, ourData });
+  },
+};
+
+type Given = { families: Contestant[]; seeds: number; answers: number; copySteps: number };
+
+async function compare(
+  out: Output,
+  {
+    configs,
+    folder,
+    given,
+    data,
+    ourData,
+  }: { configs: Map<Contestant, TrainConfig>; folder: string; given: Given; data: string; ourData: boolean },
+): Promise<number> {
+  const [{ seed: from, steps, batch }] = configs.values();
+  const seeds = Array.from({ length: given.seeds }, (_, i) => from + i);
+  const outcomes: Outcome[] = [];
+  const lags = new Map<Contestant, LagAccuracy[]>();
+  const controller = new AbortController();
+  const stop = stopOnSignals(() => controller.abort());
+  const began = performance.now();
+  const n = (x: number) => count(x, out.lang);
+  out.say(
+    out.t({
+      en: `${here(data)}${ourData ? ' (numbers in words, made here)' : ''} · ${n(steps)} steps of ${n(batch)} pairs each · ${configs.size} families × ${seeds.length} seed(s) → ${here(folder)}`,
+      zh: `${here(data)}${ourData ? '（由我们生成的数字读法）' : ''} · 每个 ${n(steps)} 步 × ${n(batch)} 对 · ${configs.size} 个家族 × ${seeds.length} 个种子 → ${here(folder)}`,
+    }),
+  );
+  try {
+    const copyLag = given.copySteps > 0 ? { steps: given.copySteps, seed: from } : undefined;
+    const { name: backend, isa, threads } = backendInfo();
+    const env = { backend, isa, threads };
+    const events = compareFamilies({
+      configs,
+      seeds,
+      folder,
+      answers: given.answers,
+      copyLag,
+      env,
+      stopped: () => stop.asked,
+      signal: controller.signal,
+    });
+    for await (const e of events) {
+      if (e.type === 'training' && e.event.type === 'step')
+        out.live(
+          `${e.contestant} seed=${e.seed} · ${n(e.event.step)}/${n(steps)} · ${loss(e.event.lossNats)} · ${n(e.event.tokensPerSecond)} ${out.t({ en: 'tokens/s', zh: '词元/秒' })}`,
+        );
+      else if (e.type === 'training' && e.event.type === 'eval') {
+        out.event({ ...e.event, contestant: e.contestant, seed: e.seed });
+        if (!out.isTerminal) out.say(`  ${e.contestant} seed=${e.seed}  ${n(e.event.step)}  ${loss(e.event.valLossNats)}`);
+      } else if (e.type === 'answering')
+        out.live(`${e.contestant} seed=${e.seed} · ${out.t({ en: 'answers', zh: '作答' })} ${n(e.done)}/${n(e.of)}`);
+      else if (e.type === 'copying')
+        out.live(`${e.contestant} · ${out.t({ en: 'copying', zh: '复制任务' })} ${n(e.step)}/${n(e.of)}`);
+      else if (e.type === 'outcome') {
+        outcomes.push(e.outcome);
+        out.live('');
+        out.event({ ...e.outcome, type: 'outcome' });
+      } else if (e.type === 'lags') {
+        lags.set(e.contestant, e.curve);
+        out.event(e);
+      }
+      await turn();
+    }
+  } catch (error) {
+    if (!stop.asked || error !== controller.signal.reason) throw error;
+  } finally {
+    out.live('');
+    stop.dispose();
+  }
+  show(out, outcomes, lags, configs);
+  const seconds = (performance.now() - began) / 1000;
+  const complete = !stop.asked;
+  out.say();
+  if (outcomes.length > 0) {
+    out.say(
+      out.t({
+        en: `${clock(seconds)} · answers line by line: ${here(join(folder, outcomes[0].hypotheses))}, reference.txt, source.txt · try: qkv generate ${shellWord(here(outcomes.at(-1)!.run))} "…"`,
+        zh: `${clock(seconds)} · 逐行对齐的作答：${here(join(folder, outcomes[0].hypotheses))}、reference.txt、source.txt · 试用：qkv generate ${shellWord(here(outcomes.at(-1)!.run))} "…"`,
+      }),
+    );
+  }
+  const result = { folder, data, outcomes, copyLag: Object.fromEntries(lags), seconds, complete };
+  if (existsSync(folder)) writeFileSync(join(folder, 'comparison.json'), `${JSON.stringify(result, null, 2)}\n`);
+  out.event({ type: 'result', ok: complete, ...result });
+  return complete ? 0 : 130;
+}
+
+const blocks = '▁▂▃▄▅▆▇█';
+
+function show(
+  out: Output,
+  outcomes: readonly Outcome[],
+  lags: ReadonlyMap<Contestant, LagAccuracy[]>,
+  configs: ReadonlyMap<Contestant, TrainConfig>,
+): void {
+  const rowsOf = (name: Contestant) => outcomes.filter((o) => o.contestant === name);
+  const shown = [...configs.keys()].filter((name) => rowsOf(name).length > 0);
+  if (shown.length > 0) {
+    const percent = (x: number) => `${(100 * x).toFixed(1)} %`;
+    out.answer(
+      table(
+        out.lang === 'zh'
+          ? ['家族', 'dModel', '参数', '秒/轮', '词元/秒', '训练损失', '验证损失', '完全匹配']
+          : ['family', 'dModel', 'parameters', 's/epoch', 'tokens/s', 'train loss', 'val loss', 'exact'],
+        shown.map((name) => {
+          const rows = rowsOf(name);
+          const of = (f: (o: Outcome) => number) => rows.map(f);
+          return [
+            name,
+            String(configs.get(name)!.dModel),
+            count(rows[0].parameters, out.lang),
+            spread(
+              of((o) => o.secondsPerEpoch),
+              (x) => x.toFixed(1),
+            ),
+            count(mean(of((o) => o.tokensPerSecond)), out.lang),
+            spread(
+              of((o) => o.trainLossNats),
+              loss,
+            ),
+            spread(
+              of((o) => o.valLossNats),
+              loss,
+            ),
+            spread(
+              of((o) => o.exactMatch),
+              percent,
+            ),
+          ];
+        }),
+        [1, 2, 3, 4, 5, 6, 7],
+      ),
+    );
+    for (const name of shown) {
+      const points = rowsOf(name)[0].valCurve.map(({ step, lossNats }) => ({ x: step, y: lossNats }));
+      if (points.length < 2) continue;
+      out.answer();
+      out.answer(out.t({ en: `${name}: validation loss by step`, zh: `${name}：验证损失随步数` }));
+      out.answer(curve(points, { width: Math.min(48, out.columns - 10), height: 4 }));
+    }
+  }
+  if (lags.size === 0) return;
+  out.answer();
+  out.answer(
+    out.t({ en: 'Copy lag: symbols copied right, by how far back they stand', zh: '复制滞后：按距离统计复制正确的符号' }),
+  );
+  const [first] = lags.values();
+  const wide = Math.max(...[...lags.keys()].map((k) => k.length), 3);
+  out.answer(`${padEnd('lag', wide)}  ${first.map(({ lag }) => String(lag).padStart(5)).join('')}`);
+  for (const [name, points] of lags) {
+    const picture = points.map(({ accuracy }) => blocks[Math.min(7, Math.floor(accuracy * 8))]).join('');
+    out.answer(
+      `${padEnd(name, wide)}  ${points.map(({ accuracy }) => `${Math.round(100 * accuracy)}%`.padStart(5)).join('')}  ${picture}`,
+    );
+  }
+}
+
+const mean = (x: readonly number[]) => x.reduce((a, b) => a + b, 0) / x.length;
+/** Mean, and with several seeds the standard deviation. */
+function spread(x: readonly number[], say: (x: number) => string): string {
+  const m = mean(x);
+  if (x.length === 1) return say(m);
+  const sd = Math.sqrt(x.reduce((s, v) => s + (v - m) ** 2, 0) / (x.length - 1));
+  return `${say(m)} ± ${say(sd)}`;
+}
+
+function freeFolder(): string {
+  for (let i = 1; ; i++) if (!existsSync(join('runs', `compare-${i}`))) return join('runs', `compare-${i}`);
+}
+
+/** The typed values of the training settings that were given. */
+function settingsOf(words: readonly { key: string; text: string }[]): Record<string, unknown> {
+  const { config, places } = resolve([], settingsOfArguments(words), { needData: false });
+  return Object.fromEntries([...places.keys()].map((key) => [key, config[key as keyof TrainConfig]]));
+}
+
+/** One contestant's settings. Settings of shape that it does not have (nHead of an RNN) are left out. */
+function configOf(name: Contestant, base: Record<string, unknown>): TrainConfig {
+  const { model } = contestants[name];
+  const all = { ...base, ...contestants[name] } as Record<string, unknown>;
+  const shape: readonly string[] = [...shapeKeys, 'labelSmoothing'];
+  const { has: own } = familyOf(model);
+  const has = (key: string): boolean => !shape.includes(key) || (own as readonly string[]).includes(key);
+  const rows: Written[] = Object.keys(all)
+    .filter(has)
+    .map((key) => ({ key, value: all[key], at: { argument: `${key}=${String(all[key])}` } }));
+  return resolve([], rows).config;
+}
+
+/** The width at which a contestant has as many parameters as the Transformer, within what multiples of 8 allow. */
+function likeSize(
+  config: TrainConfig,
+  name: Contestant,
+  base: Record<string, unknown>,
+  vocabSize: number,
+  target: number,
+): TrainConfig {
+  if (config.model === 'transformer') return config;
+  let [best, off] = [config, Number.POSITIVE_INFINITY];
+  for (let dModel = 8; dModel <= 4096; dModel += 8) {
+    const tried = configOf(name, { ...base, dModel });
+    const ratio = parametersOf(tried, vocabSize).total / target;
+    if (Math.abs(Math.log(ratio)) < off) [best, off] = [tried, Math.abs(Math.log(ratio))];
+    if (ratio > 2) break;
+  }
+  return best;
+}
