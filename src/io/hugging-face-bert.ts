@@ -134,7 +134,7 @@ const variantNames: Record<string, BertVariant> = {
   electra: 'electra',
 };
 /** The activation between the two matrices of a classification head. */
-const headActivation: Record<BertVariant, Activation> = { bert: 'tanh', roberta: 'tanh', distilbert: 'relu', electra: 'gelu' };
+export const headActivation: Record<BertVariant, Activation> = { bert: 'tanh', roberta: 'tanh', distilbert: 'relu', electra: 'gelu' };
 
 function settingsOf(c: PublishedConfig): { variant: BertVariant; settings: BertConfig } {
   const variant = c.choice('model_type', variantNames, '');
