@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { jaccard, leakTest, nearDuplicates, shingles } from './dedupe.ts';
+import { duplicateParagraphs, jaccard, leakTest, nearDuplicates, shingles } from './dedupe.ts';
 import { uniformAt } from './order.ts';
 
 /** Numbers that depend on nothing but (seed, i). */
@@ -62,6 +62,63 @@ test.each([false, true])('planted near duplicates are found: precision and recal
   expect(right / found.size).toBeGreaterThanOrEqual(0.95);
   expect(right / truth.size).toBeGreaterThanOrEqual(0.95);
   expect(pairs.kept + found.size).toBe(texts.length);
+});
+
+test.each([false, true])('planted paragraphs are found in other documents: precision and recall ≥ 0.95 (Han: %s)', (han) => {
+  const random = rng(han ? 23 : 29);
+  const fresh = () => Array.from({ length: 25 + random(60) }, () => word(random(2000), han));
+  const edited = (words: string[]) => {
+    const copy = [...words];
+    for (let edits = random(1 + Math.floor(copy.length / 60)); edits > 0; edits--)
+      copy[random(copy.length)] = word(random(2000), han);
+    return copy;
+  };
+  const paragraphs = duplicateParagraphs();
+  const known: string[][] = [];
+  const sets: Set<number>[] = [];
+  const found = { right: 0, all: 0, planted: 0 };
+  for (let d = 0; d < 160; d++) {
+    const before = known.length;
+    const document: { text: string; repeats: boolean }[] = [];
+    for (let p = 0; p < 5; p++) {
+      const copied = d > 10 && random(5) === 0;
+      const words = copied ? edited(known[random(before)]) : fresh();
+      if (!copied) known.push(words);
+      const text = words.join(han ? '' : ' ');
+      // Truth: the exact similarity to a kept paragraph.
+      const set = shingles(text, 5);
+      const repeats = sets.some((s) => jaccard(s, set) >= 0.8);
+      if (!repeats) sets.push(set);
+      else found.planted++;
+      document.push({ text: `${text}.`, repeats });
+    }
+    document.splice(random(5), 0, { text: han ? '“是的，”他说。' : '“Yes,” he said.', repeats: false }); // too short to be a copy
+    const { text, repeats } = paragraphs.add(document.map((p) => p.text).join('\n\n'));
+    const out = new Set(repeats.map((r) => r.paragraph));
+    found.all += out.size;
+    found.right += document.filter((p) => p.repeats && out.has(p.text)).length;
+    expect(text).toBe(
+      document
+        .filter((p) => !out.has(p.text))
+        .map((p) => p.text)
+        .join('\n\n'),
+    );
+  }
+  expect(found.planted).toBeGreaterThan(100);
+  expect(found.right / found.all).toBeGreaterThanOrEqual(0.95);
+  expect(found.right / found.planted).toBeGreaterThanOrEqual(0.95);
+});
+
+test('paragraphs: lines where there is no empty line; a document of copies goes; says where it stood', () => {
+  const long = (k: number) => Array.from({ length: 25 }, (_, i) => `w${k}x${i}`).join(' ');
+  const paragraphs = duplicateParagraphs();
+  expect(paragraphs.add(`${long(1)}\n${long(2)}`).repeats).toEqual([]);
+  expect(paragraphs.add(`${long(3)}\n${long(2).toUpperCase()}!\nshort`)).toEqual({
+    text: `${long(3)}\nshort`,
+    repeats: [{ what: 'exact', paragraph: `${long(2).toUpperCase()}!`, of: 0 }],
+  });
+  expect(paragraphs.add(`${long(3)}\n\n${long(1)}`)).toMatchObject({ text: undefined, repeats: [{ of: 1 }, { of: 0 }] });
+  expect([paragraphs.paragraphs, paragraphs.compared]).toEqual([7, 6]);
 });
 
 test('the number returned is the document repeated; punctuation, case and width do not matter', () => {

@@ -160,7 +160,7 @@ export function htmlToText(text: string, content = false): string {
   plain = plain.replaceAll(BLOCK_END, '\n').replaceAll(PRE_LINE, '\n');
   if (plain.includes('&')) plain = decodeEntities(plain);
   plain = plain
-    .replace(/[ \t]+/g, ' ')
+    .replace(/[ \t]{2,}|\t/g, ' ')
     .replace(/ ?\n ?/g, '\n')
     .replace(/\n{3,}/g, '\n\n')
     .trim();

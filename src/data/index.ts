@@ -5,7 +5,16 @@ export * from './batches.ts';
 export { boilerplate, repeatedLines } from './boilerplate.ts';
 export { chinese, chineseConverter, type ChineseForm } from './chinese.ts';
 export * from './clean.ts';
-export { type DedupeOptions, jaccard, type Leak, leakTest, type NearDuplicates, nearDuplicates, shingles } from './dedupe.ts';
+export {
+  type DedupeOptions,
+  duplicateParagraphs,
+  jaccard,
+  type Leak,
+  leakTest,
+  type NearDuplicates,
+  nearDuplicates,
+  shingles,
+} from './dedupe.ts';
 export * from './dialogues.ts';
 export { type Encoding, guessEncoding } from './encoding.ts';
 export { htmlToText } from './html.ts';
@@ -16,6 +25,7 @@ export { type LineBatch, lineBatches, MAX_LINE_BYTES } from './lines.ts';
 export type { ThreadTokenizer } from './encode.ts';
 export { permuted } from './order.ts';
 export * from './packing.ts';
+export { dedupParagraphs, type ParagraphReport } from './paragraphs.ts';
 export { alignedPairs, type Labelled, labelledOf, type Pair, pairsOf } from './pairs.ts';
 export { pipelines, readPipeline, ruleNames, rulesFrom } from './pipeline.ts';
 export * from './prepare.ts';
@@ -38,4 +48,17 @@ export { documentHash, inValidation, type SplitKind, tailCut } from './split.ts'
 export { type DataTokenizer, memoryStream, sliceStream, type TokenStream } from './tokens.ts';
 export * from './stats.ts';
 export { hanShare, wordsOf } from './words.ts';
-export * from './workbench.ts';
+export {
+  type CleanReport,
+  cleanFiles,
+  type DedupReport,
+  dedupFiles,
+  type LeakReport,
+  leakBetween,
+  type PassOptions,
+  type PassReport,
+  type Place,
+  type SplitReport,
+  splitFiles,
+  annotationItems,
+} from './workbench.ts';

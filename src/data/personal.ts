@@ -42,7 +42,8 @@ export const personal = (): Rule => ({
         .replace(IPV4, () => mask('IP'))
         .replace(PHONE, () => mask('PHONE')),
     );
-    if (text.includes(':')) text = text.replace(IPV6, (address) => (isIpv6(address) ? mask('IP') : address));
+    if (hasColonInHex(text)) text = text.replace(IPV6, (address) => (isIpv6(address) ? mask('IP') : address));
+    if (!/\d{6}/.test(text)) return text;
     return text.replace(REGION_ID, (id) => ((id.endsWith(')') ? hongKongIdIsValid(id) : taiwanIdIsValid(id)) ? mask('ID') : id));
   },
 });
@@ -78,6 +79,13 @@ export function luhn(digits: string): boolean {
     sum += i % 2 === 0 ? d : d < 5 ? 2 * d : 2 * d - 9;
   }
   return sum % 10 === 0 && /[1-9]/.test(digits);
+}
+
+/** Whether a colon stands between what may be hexadecimal digits: the pattern for addresses is slow. */
+function hasColonInHex(text: string): boolean {
+  for (let i = text.indexOf(':'); i >= 0; i = text.indexOf(':', i + 1))
+    if (/^[0-9a-f]:[0-9a-f:]/i.test(text.slice(i - 1, i + 2))) return true;
+  return false;
 }
 
 /** Eight groups, or `::` once and at least three groups; `12:30:45` is neither. */

@@ -220,54 +220,62 @@ function emptyTable(entries: number): void {
   turn++;
 }
 
-/** Calls for every n-gram with its number of earlier occurrences. 32 bits tell two of 10⁵ n-grams apart but for one in 40,000. */
-function eachNgram({ hashes, count }: Words, n: number, each: (i: number, before: number) => void): void {
-  if (count < n) return;
+/** earlier[i]: how often the n-gram at word i occurred before it. */
+let earlier = new Uint32Array(4096);
+
+/** Fills `earlier`; returns how many n-grams there are. 32 bits take two of 10⁵ n-grams for one another in one text of two. */
+function countNgrams({ hashes, count }: Words, n: number): number {
+  if (count < n) return 0;
   emptyTable(count);
+  if (count > earlier.length) earlier = new Uint32Array(2 * count);
+  const [k, c, s, t] = [keys, counts, stamps, turn];
   const mask = slots - 1;
-  let leaving = 1;
-  for (let k = 1; k < n; k++) leaving = Math.imul(leaving, 0x9e3779b1);
+  let leaving = 0x9e3779b1; // base^n
+  for (let i = 1; i < n; i++) leaving = Math.imul(leaving, 0x9e3779b1);
   let h = 0;
-  for (let i = 0; i < count; i++) {
-    if (i >= n) h = (h - Math.imul(leaving, hashes[i - n])) | 0;
-    h = (Math.imul(h, 0x9e3779b1) + hashes[i]) | 0; // Σ word · base^(n−1−k), rolled along
-    if (i < n - 1) continue;
+  for (let i = 0; i < n - 1; i++) h = (Math.imul(h, 0x9e3779b1) + hashes[i]) | 0;
+  for (let i = 0; i <= count - n; i++) {
+    h = (Math.imul(h, 0x9e3779b1) + hashes[i + n - 1]) | 0; // Σ word · base^(n−1−k), rolled along
+    if (i > 0) h = (h - Math.imul(leaving, hashes[i - 1])) | 0;
     let key = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
     key = (key ^ (key >>> 13)) >>> 0;
     let slot = key & mask;
-    while (stamps[slot] === turn && keys[slot] !== key) slot = (slot + 1) & mask;
-    if (stamps[slot] !== turn) {
-      stamps[slot] = turn;
-      keys[slot] = key;
-      counts[slot] = 0;
+    while (s[slot] === t && k[slot] !== key) slot = (slot + 1) & mask;
+    if (s[slot] !== t) {
+      s[slot] = t;
+      k[slot] = key;
+      c[slot] = 0;
     }
-    each(i - n + 1, counts[slot]++);
+    earlier[i] = c[slot]++;
   }
+  return count - n + 1;
 }
 
 /** How often the most frequent n-gram occurs, and its characters. */
 function topNgram(words: Words, n: number): { count: number; chars: number } {
+  const ngrams = countNgrams(words, n);
   let most = 0;
   let at = 0;
-  eachNgram(words, n, (i, before) => {
-    if (before + 1 <= most) return;
-    most = before + 1;
-    at = i;
-  });
+  for (let i = 0; i < ngrams; i++)
+    if (earlier[i] + 1 > most) {
+      most = earlier[i] + 1;
+      at = i;
+    }
   let chars = 0;
-  for (let k = at; k < at + n; k++) chars += words.lengths[k];
+  if (ngrams > 0) for (let k = at; k < at + n; k++) chars += words.lengths[k];
   return { count: most, chars };
 }
 
 /** Characters covered by n-grams that occurred before; overlapping ones are counted once. */
 function repeatedNgramChars(words: Words, n: number): number {
+  const ngrams = countNgrams(words, n);
   let chars = 0;
   let coveredTo = 0;
-  eachNgram(words, n, (i, before) => {
-    if (before === 0) return;
+  for (let i = 0; i < ngrams; i++) {
+    if (earlier[i] === 0) continue;
     for (let k = Math.max(i, coveredTo); k < i + n; k++) chars += words.lengths[k];
     coveredTo = i + n;
-  });
+  }
   return chars;
 }
 

@@ -32,16 +32,45 @@ function classify(point: number): number {
   return bits;
 }
 
-/** Code points by class; a surrogate that stands alone is a code point of no class. */
-export function countLetters(text: string): { letters: number; han: number; kana: number; hangul: number } {
+let units = new Uint16Array(1 << 16);
+let unitBytes = Buffer.from(units.buffer);
+
+/** The code units of a text, in an array that the next call fills again: reading it takes a fifth of the time of `charCodeAt`. One more unit, a blank, follows. */
+export function unitsOf(text: string): Uint16Array {
+  if (text.length >= units.length) {
+    units = new Uint16Array(2 * text.length);
+    unitBytes = Buffer.from(units.buffer);
+  }
+  unitBytes.write(text, 'utf16le');
+  units[text.length] = 32;
+  return units;
+}
+
+/** The code point of a pair of surrogates, or the first of them where no pair is. */
+const pairAt = (u: Uint16Array, i: number): number =>
+  (u[i + 1] & 0xfc00) === 0xdc00 ? 0x10000 + ((u[i] & 0x3ff) << 10) + (u[i + 1] & 0x3ff) : u[i];
+
+export interface Letters {
+  letters: number;
+  han: number;
+  kana: number;
+  hangul: number;
+}
+let counted: (Letters & { text: string }) | undefined;
+
+/** Code points by class; a surrogate that stands alone is a code point of no class. Asked again about the same text it answers at once. */
+export function countLetters(text: string): Letters {
+  if (counted?.text === text) return counted;
   let letters = 0;
   let han = 0;
   let kana = 0;
   let hangul = 0;
-  for (let i = 0; i < text.length; i++) {
-    let point = text.charCodeAt(i);
-    if (point >= 0xd800 && point < 0xdc00) {
-      point = text.codePointAt(i)!;
+  const u = unitsOf(text);
+  const end = text.length;
+  for (let i = 0; i < end; i++) {
+    let point = u[i];
+    if ((point & 0xfc00) === 0xd800) {
+      point = pairAt(u, i);
       if (point > 0xffff) i++;
     }
     const c = classes[point] || classify(point);
@@ -51,7 +80,8 @@ export function countLetters(text: string): { letters: number; han: number; kana
       hangul += c >> 6;
     } else han += (c >> 3) & 1;
   }
-  return { letters, han, kana, hangul };
+  counted = { text, letters, han, kana, hangul };
+  return counted;
 }
 
 /** Share of Han among letters. */
@@ -79,62 +109,92 @@ export interface Words {
   withLetter: number;
 }
 
-let hashes = new Uint32Array(4096);
-let lengths = new Uint32Array(4096);
+const words: Words = {
+  chinese: false,
+  count: 0,
+  hashes: new Uint32Array(4096),
+  lengths: new Uint32Array(4096),
+  total: 0,
+  longest: 0,
+  withLetter: 0,
+};
+/** What `words` holds. */
+let held: { text: string; between: 'blanks' | 'letters'; chinese: boolean } | undefined;
 
 /**
  * Hashes of the words of a text. `blanks`: as `wordsOf`, what stands between blanks. `letters`: runs of letters and digits. A mostly Chinese text is split into
- * Han characters and runs of others either way.
+ * Han characters and runs of others either way. Asked again about the same text it answers at once.
  */
 export function hashWords(text: string, between: 'blanks' | 'letters', chinese = hanShare(text) > 0.3): Words {
-  const inside = LETTER | NUMBER;
+  if (held && held.between === between && held.chinese === chinese && held.text === text) return words;
+  // A word has a character at least, and a blank after it where it is no Han character.
+  const most = chinese || between === 'letters' ? text.length : (text.length >> 1) + 1;
+  if (most > words.hashes.length) {
+    words.hashes = new Uint32Array(2 * most);
+    words.lengths = new Uint32Array(2 * most);
+  }
+  const { hashes, lengths } = words;
+  const byClass = chinese || between === 'letters';
   let count = 0;
   let total = 0;
   let longest = 0;
   let withLetter = 0;
-  let h = 0;
+  let h = 0x811c9dc5;
   let length = 0;
   let letter = 0;
-  for (let i = 0; i <= text.length; i++) {
-    let point = i < text.length ? text.charCodeAt(i) : 32;
-    let wide = false;
-    if (point >= 0xd800 && point < 0xdc00) {
-      point = text.codePointAt(i)!;
-      wide = point > 0xffff;
+  const u = unitsOf(text);
+  const end = text.length;
+  for (let i = 0; i < end; i++) {
+    let point = u[i];
+    let width = 1;
+    if ((point & 0xfc00) === 0xd800) {
+      point = pairAt(u, i);
+      if (point > 0xffff) {
+        i++;
+        width = 2;
+      }
     }
     const c = classes[point] || classify(point);
     const alone = chinese && (c & HAN) !== 0;
-    const part = chinese || between === 'letters' ? (c & inside) !== 0 && !alone : (c & SPACE) === 0;
-    if (part && i < text.length) {
-      h = length === 0 ? 0x811c9dc5 : h;
+    if (!alone && (byClass ? (c & (LETTER | NUMBER)) !== 0 : (c & SPACE) === 0)) {
       h = Math.imul(h ^ point, 0x01000193); // FNV-1a
-      length += wide ? 2 : 1;
+      length += width;
       letter |= c & LETTER;
-    } else {
-      if (length > 0) push(h, length, letter);
+      continue;
+    }
+    if (length > 0) {
+      hashes[count] = mixed(h);
+      lengths[count++] = length;
+      total += length;
+      if (length > longest) longest = length;
+      withLetter += letter >> 1;
+      h = 0x811c9dc5;
       length = 0;
       letter = 0;
-      if (alone) push(Math.imul(0x811c9dc5 ^ point, 0x01000193), wide ? 2 : 1, c & LETTER);
     }
-    if (wide) i++;
+    if (alone) {
+      hashes[count] = mixed(Math.imul(0x811c9dc5 ^ point, 0x01000193));
+      lengths[count++] = width;
+      total += width;
+      if (width > longest) longest = width;
+      withLetter += (c & LETTER) >> 1;
+    }
   }
-  return { chinese, count, hashes, lengths, total, longest, withLetter };
+  if (length > 0) {
+    hashes[count] = mixed(h);
+    lengths[count++] = length;
+    total += length;
+    if (length > longest) longest = length;
+    withLetter += letter >> 1;
+  }
+  held = { text, between, chinese };
+  return Object.assign(words, { chinese, count, total, longest, withLetter });
+}
 
-  function push(hash: number, size: number, letters: number): void {
-    if (count === hashes.length) {
-      const wider = [new Uint32Array(2 * count), new Uint32Array(2 * count)] as const;
-      wider[0].set(hashes);
-      wider[1].set(lengths);
-      [hashes, lengths] = wider;
-    }
-    hash ^= hash >>> 15; // FNV's low bits are weak
-    hash = Math.imul(hash, 0x2c1b3c6d);
-    hashes[count] = hash ^ (hash >>> 13);
-    lengths[count++] = size;
-    total += size;
-    if (size > longest) longest = size;
-    if (letters !== 0) withLetter++;
-  }
+/** FNV's low bits are weak. */
+function mixed(h: number): number {
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+  return h ^ (h >>> 13);
 }
 
 /** The hash that `hashWords` gives a word. */

@@ -39,7 +39,7 @@ export interface Place {
 }
 
 /** Reads everything at `path`, a document at a time. */
-async function pass(
+export async function pass(
   path: string,
   options: PassOptions,
   each: (document: DocumentRecord, number: number) => void,
@@ -63,7 +63,10 @@ async function pass(
   return { files: files.length, bytes, documents, rows: rejects.summary() };
 }
 
-const rowOf = ({ row }: DocumentRecord, text: string, field: string): Record<string, unknown> => ({ ...row, [field]: text });
+export const rowOf = ({ row }: DocumentRecord, text: string, field: string): Record<string, unknown> => ({
+  ...row,
+  [field]: text,
+});
 
 export interface CleanReport extends PassReport {
   out: string;
@@ -274,7 +277,7 @@ export async function leakBetween(
 }
 
 /** Runs a pass that writes to one file, and publishes it, or leaves nothing. */
-async function written(out: string, run: (file: JsonlFile) => Promise<PassReport>) {
+export async function written(out: string, run: (file: JsonlFile) => Promise<PassReport>) {
   const file = new JsonlFile(out);
   try {
     const report = await run(file);

@@ -52,7 +52,18 @@ export const dataClean: Verb = {
         [1, 2, 3, 4],
       ),
     );
-    for (const { name, examples } of report.rules) {
+    for (const { name, notes, examples } of report.rules) {
+      const counted = Object.entries(notes).sort((a, b) => b[1] - a[1]);
+      if (counted.length > 0)
+        out.say(
+          out.style(
+            'dim',
+            `  ${name}: ${counted
+              .slice(0, 8)
+              .map(([what, times]) => `${what} ${n(times)}`)
+              .join(' · ')}`,
+          ),
+        );
       for (const what of ['changed', 'dropped'] as const)
         for (const e of examples.filter((x) => x.what === what).slice(0, most)) {
           const mark = what === 'dropped' ? '✗' : '→';
