@@ -1,6 +1,7 @@
 /** Text on disk → training batches. Read in this order: lines, rows, sources, clean, dedupe, split, workbench, shards, prepare, batches. */
 export * from './agreement.ts';
 export * from './annotate.ts';
+export * from './annotation-task.ts';
 export * from './batches.ts';
 export { boilerplate, repeatedLines } from './boilerplate.ts';
 export { chinese, chineseConverter, type ChineseForm } from './chinese.ts';

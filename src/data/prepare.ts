@@ -12,6 +12,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { QkvError } from '../errors.ts';
 import { fsyncFolder, realFs, step, type WriteFs, writeAll, writeFileAtomic } from './disk.ts';
+import {
+  type Encoded,
+  type Encoder,
+  encodeHere,
+  encodeOnThisThread,
+  encodeOnThreads,
+  type ThreadTokenizer,
+  threadsFor,
+} from './encode.ts';
 import { emptyData, ioFailed } from './errors.ts';
 import { type FileIdentity, fileChunks } from './lines.ts';
 import { type NotedKind, type RefusedKind, type Reject, Rejects } from './rejects.ts';
@@ -49,6 +58,10 @@ export interface PrepareOptions extends Omit<SourceOptions, 'specialTokens'> {
   /** Also compare hashes of sources and shards when the folder is reused, not only size and time. */
   verify?: boolean;
   shardTokens?: number;
+  /** How threads make the tokenizer; without it, this thread encodes alone. Called only when threads are used. */
+  inThreads?: () => ThreadTokenizer;
+  /** Threads that encode. Default: one a core for 32 MiB or more. The shards are the same, byte for byte, whatever the number. */
+  threads?: number;
   onProgress?: (progress: Progress) => void;
   /** Stops between two reads of 1 MiB; nothing is left behind, and the signal's reason is thrown. */
   signal?: AbortSignal;
@@ -331,6 +344,7 @@ async function build(files: SourceFile[], recipe: Recipe, options: PrepareOption
   const rejectsPath = join(temporary, 'rejects.jsonl');
   let rejectsFile: RejectsFile | undefined;
   let sets: Record<'train' | 'val', SetWriter> | undefined;
+  let encoder: Encoder<Piece & { set: SetWriter }> | undefined;
   try {
     step(outDir, () => {
       fs.mkdirSync(outDir, { recursive: true });
@@ -358,6 +372,12 @@ async function build(files: SourceFile[], recipe: Recipe, options: PrepareOption
     const sources: Manifest['sources'] = [];
     const specialTokens = [...(tokenizer.specialTokens?.keys() ?? [])];
     const tailOnly = split === 'tail' || valFraction === 0;
+    const { inThreads, threads = threadsFor(totalBytes) } = options;
+    const write = (piece: Piece & { set: SetWriter }, encoded: Encoded) => piece.set.add(piece, encoded);
+    encoder =
+      inThreads && threads > 1
+        ? encodeOnThreads({ threads, tokenizer, inThread: inThreads() }, write)
+        : encodeOnThisThread(tokenizer, write);
     for (const file of files) {
       const hash = createHash('sha256');
       const onBytes = (n: number) => {
@@ -368,11 +388,13 @@ async function build(files: SourceFile[], recipe: Recipe, options: PrepareOption
       let set = sets.train;
       for await (const piece of documentsOf(file, { ...options, rejects, hash, onBytes, specialTokens })) {
         if (piece.first) set = !tailOnly && inValidation(piece.text, valFraction) ? sets.val : sets.train;
-        set.add(piece);
+        const added = encoder.add({ ...piece, set });
+        if (added) await added;
       }
       sources.push({ name: file.name, kind: file.kind, size: file.size, mtimeMs: file.mtimeMs, sha256: hash.digest('hex') });
     }
     rejects.check();
+    await encoder.drain();
     rejectsFile.close();
     const rows = rejects.summary();
     const named = options.paths?.join(', ') ?? options.path ?? '';
@@ -433,6 +455,7 @@ async function build(files: SourceFile[], recipe: Recipe, options: PrepareOption
     }
     throw error;
   } finally {
+    await encoder?.close();
     inProgress.delete(temporary);
   }
 }
@@ -503,6 +526,7 @@ class SetWriter {
   characters = 0;
   /** Counts at piece ends, at least 64 Ki tokens apart: where a tail split looks up its bytes. */
   readonly marks: { tokens: number; bytes: number; characters: number }[] = [{ tokens: 0, bytes: 0, characters: 0 }];
+  #join: Encoded | undefined; // the text between two documents
   #ended = false; // a document is complete, and what divides it from the next is not written yet
 
   constructor(
@@ -515,13 +539,13 @@ class SetWriter {
     return this.writer.tokens;
   }
 
-  add({ text, first, last }: Piece): void {
+  add({ first, last }: Piece, encoded: Encoded): void {
     if (first) {
       if (this.#ended) this.#divide();
       this.writer.beginDocument();
       this.documents++;
     }
-    this.#text(text);
+    this.#write(encoded);
     this.#ended = last;
     if (this.tokens - this.marks.at(-1)!.tokens >= 1 << 16) this.#mark();
   }
@@ -546,14 +570,14 @@ class SetWriter {
 
   #divide(): void {
     if (this.recipe.endOfText !== null) this.writer.append(Int32Array.of(this.recipe.endOfText));
-    else if (this.recipe.options.joinText !== '') this.#text(this.recipe.options.joinText);
+    else if (this.recipe.options.joinText !== '')
+      this.#write((this.#join ??= encodeHere(this.tokenizer, this.recipe.options.joinText)));
   }
 
-  #text(text: string): void {
-    this.writer.append(this.tokenizer.encode(text));
-    const bytes = Buffer.byteLength(text);
+  #write({ ids, bytes, characters }: Encoded): void {
+    this.writer.append(ids);
     this.bytes += bytes;
-    this.characters += bytes === text.length ? text.length : text.length - (text.match(/[\ud800-\udbff]/g)?.length ?? 0);
+    this.characters += characters;
   }
 }
 

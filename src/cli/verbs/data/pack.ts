@@ -1,6 +1,8 @@
 /** `qkv data pack`: text into token shards with a manifest. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { z } from 'zod';
+import { inThreads } from '../../../applications/encode-threads.ts';
 import { prepareData } from '../../../data/index.ts';
 import { QkvError } from '../../../errors.ts';
 import { settings } from '../../../settings/config.ts';
@@ -10,13 +12,36 @@ import { table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { required, verbSettings } from '../../verb-settings.ts';
 import { loadTokenizer } from '../tok.ts';
-import { fieldArgument, forceFlag, freeFolder, outFolder, passOptions, reading, sayRows, tokenizerWord } from './common.ts';
+import {
+  about,
+  fieldArgument,
+  forceFlag,
+  freeFolder,
+  frugalHeap,
+  outFolder,
+  passOptions,
+  reading,
+  sayRows,
+  tokenizerWord,
+} from './common.ts';
 
 const packSettings = {
   tokenizer: tokenizerWord,
   out: outFolder,
   valFraction: settings.valFraction,
   'data.split': settings['data.split'],
+  threads: z
+    .int()
+    .min(1)
+    .max(256)
+    .nullable()
+    .default(null)
+    .meta(
+      about(
+        'threads that encode (one a core for large input); the shards are the same whatever the number',
+        '编码用的线程数（输入大时每核一个）；分片与线程数无关',
+      ),
+    ),
   ...reading,
 };
 export const dataPack: Verb = {
@@ -34,12 +59,15 @@ export const dataPack: Verb = {
     const folder = required(given.out, 'out=FOLDER', dataPack);
     const { tokenizer } = loadTokenizer(required(given.tokenizer, 'tokenizer=FILE', dataPack));
     if (!existsSync(join(folder, 'manifest.json')) && !looksUnfinished(folder)) freeFolder(folder);
+    frugalHeap();
     const began = performance.now();
     const { onProgress, ...options } = passOptions(given, out);
     const prepared = await prepareData({
       ...options,
       path: args.words[0],
       tokenizer,
+      inThreads: inThreads(tokenizer),
+      threads: given.threads ?? undefined,
       outDir: folder,
       valFraction: given.valFraction,
       split: given['data.split'],
