@@ -4,6 +4,7 @@ import { PairTable } from './ids.ts';
 import type { IdList } from './ids.ts';
 import { byId, vocabJson } from './model.ts';
 import type { Model } from './model.ts';
+import { CharTrie } from './char-trie.ts';
 import { tokenizerError } from './tokenizer.ts';
 import { utf8Bytes } from './utf8.ts';
 
@@ -11,6 +12,13 @@ export interface BpeOptions {
   vocab: ReadonlyMap<string, number>;
   /** Pairs of tokens, first learned first. A pair that is listed twice has its last rank, as in the official package. */
   merges: readonly (readonly [string, string])[];
+  /**
+   * Several pairs that make one token have one rank, that of the last of them: the leftmost of them in a text is merged first. So it is where a merge is known by
+   * the token it makes (tiktoken, SentencePiece) and not by its pair.
+   */
+  rankByToken?: boolean;
+  /** Tokens that are found in the text before anything is merged, longest first, and are never part of a merge (SentencePiece's user-defined symbols). */
+  frozen?: readonly string[];
   /** Token of a character that the vocabulary lacks. Without one such a text is refused: never a silent loss. */
   unk?: string;
   /** One unknown token for a run of unknown characters. */
@@ -46,6 +54,7 @@ export class Bpe implements Model {
   /** Byte → id of its token; -1 where the vocabulary lacks it. */
   readonly #byteIds: Int32Array;
   readonly #unkId: number | undefined;
+  readonly #frozen: CharTrie | undefined;
   /** Piece → where its ids lie in the pool: start × 64 + count. */
   readonly #cache = new Map<string, number>();
   #pool = new Int32Array(1 << 16);
@@ -64,6 +73,10 @@ export class Bpe implements Model {
     this.mergeCount = merges.length;
     this.#ranks = new PairTable(merges.length);
     this.#merged = new Int32Array(merges.length);
+    if (options.frozen?.length) {
+      this.#frozen = new CharTrie();
+      for (const token of options.frozen) this.#frozen.add(token, this.#idOf(token, 'a user-defined symbol'));
+    }
     merges.forEach(([a, b], rank) => {
       const left = this.#idOf(a, `merge ${rank}`);
       const right = this.#idOf(b, `merge ${rank}`);
@@ -73,10 +86,21 @@ export class Bpe implements Model {
       );
       this.#ranks.set(left, right, rank);
     });
+    if (options.rankByToken) this.#shareRanks(merges);
     this.#unkId = unk === undefined ? undefined : this.#idOf(unk, 'the unknown token');
     this.#byteIds = Int32Array.from({ length: 256 }, (_, b) => {
       const token = byteFallback && !byteLevel ? `<0x${b.toString(16).toUpperCase().padStart(2, '0')}>` : byteToChar[b];
       return vocab.get(token) ?? -1;
+    });
+  }
+
+  #shareRanks(merges: BpeOptions['merges']): void {
+    const rankOf = new Map<number, number>();
+    merges.forEach((_, rank) => {
+      rankOf.set(this.#merged[rank], rank);
+    });
+    merges.forEach(([a, b], rank) => {
+      this.#ranks.set(this.vocab.get(a)!, this.vocab.get(b)!, rankOf.get(this.#merged[rank])!);
     });
   }
 
@@ -177,6 +201,16 @@ export class Bpe implements Model {
     let n = 0;
     let pendingUnk = false;
     for (let i = 0; i < piece.length; ) {
+      if (this.#frozen) {
+        const id = this.#frozen.longest(piece, i);
+        if (id >= 0) {
+          if (pendingUnk) ids[n++] = this.#unkId!;
+          pendingUnk = false;
+          ids[n++] = id;
+          i = this.#frozen.end;
+          continue;
+        }
+      }
       let symbol = String.fromCodePoint(piece.codePointAt(i)!);
       const char = symbol;
       const first = i === 0;
@@ -281,13 +315,26 @@ export class Bpe implements Model {
     return n;
   }
 
+  get unkId(): number | undefined {
+    return this.#unkId;
+  }
+
+  get byteFallback(): boolean {
+    return this.#options.byteFallback ?? false;
+  }
+
+  get frozen(): readonly string[] {
+    return this.#options.frozen ?? [];
+  }
+
   /** The merges as pairs of tokens, first learned first. */
   merges(): readonly (readonly [string, string])[] {
     return this.#options.merges;
   }
 
   toJson(): string {
-    const { unk, fuseUnk, byteFallback, ignoreMerges, continuingSubwordPrefix, endOfWordSuffix, merges } = this.#options;
+    const { unk, fuseUnk, byteFallback, ignoreMerges, continuingSubwordPrefix, endOfWordSuffix, merges, rankByToken, frozen } =
+      this.#options;
     // "a b" is what every reader knows; a token with a blank in it needs the newer form ["a","b"].
     const plain = merges.every(([a, b]) => !a.includes(' ') && !b.includes(' '));
     const lines = merges.map(([a, b]) => JSON.stringify(plain ? `${a} ${b}` : [a, b]));
@@ -301,7 +348,10 @@ export class Bpe implements Model {
       byte_fallback: byteFallback ?? false,
       ignore_merges: ignoreMerges ?? false,
     };
-    return `${JSON.stringify(head).slice(0, -1)},"vocab":${vocabJson(this.vocab)},"merges":[${lines.join(',')}]}`;
+    // Not of the published format, whose readers pass over it: what makes ids equal to SentencePiece's and tiktoken's to the last tie.
+    const more =
+      rankByToken || frozen?.length ? `"rank_by_token":${rankByToken ?? false},"frozen":${JSON.stringify(frozen ?? [])},` : '';
+    return `${JSON.stringify(head).slice(0, -1)},${more}"vocab":${vocabJson(this.vocab)},"merges":[${lines.join(',')}]}`;
   }
 }
 

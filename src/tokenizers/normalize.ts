@@ -2,6 +2,8 @@
 import { compilePattern, literalPattern } from './pattern.ts';
 import { readCharsmap } from './charsmap.ts';
 import { toByteAlphabet } from './byte-alphabet.ts';
+import { compileSentencePiece } from './sentencepiece-normalizer.ts';
+import type { SentencePieceNormalizer } from './sentencepiece-normalizer.ts';
 import { tokenizerError } from './tokenizer.ts';
 import { utf8Bytes } from './utf8.ts';
 
@@ -20,7 +22,8 @@ export type NormalizerSpec =
   | { type: 'Strip'; strip_left?: boolean; strip_right?: boolean }
   | { type: 'Replace'; pattern: PatternSpec; content: string }
   | { type: 'Prepend'; prepend: string }
-  | { type: 'Precompiled'; precompiled_charsmap: string };
+  | { type: 'Precompiled'; precompiled_charsmap: string }
+  | SentencePieceNormalizer;
 
 export type Normalizer = (text: string) => string;
 
@@ -60,6 +63,8 @@ export function compileNormalizer(spec: NormalizerSpec): Normalizer {
       return (text) => (text === '' ? text : spec.prepend + text);
     case 'Precompiled':
       return readCharsmap(spec.precompiled_charsmap);
+    case 'SentencePiece':
+      return compileSentencePiece(spec);
     default:
       throw tokenizerError(
         `tokenizer.json: the normalizer ${JSON.stringify((spec as { type?: unknown }).type)} is not supported`,

@@ -47,12 +47,32 @@ export function tokenizerToJson(tokenizer: Tokenizer): string {
     field('truncation', null) +
     field('padding', null) +
     field('added_tokens', added) +
-    field('normalizer', normalizer) +
+    field('normalizer', normalizer && publishedNormalizer(normalizer)) +
     field('pre_tokenizer', preTokenizer) +
     field('post_processor', postProcessor) +
     field('decoder', decoder) +
     `  "model": ${model.toJson()}\n}\n`
   );
+}
+
+/**
+ * SentencePiece's normalizer is a sequence of published ones (equal but for rare compositions of marks, which the official package looks up by grapheme); the key
+ * `sentencepiece`, which other readers pass over, gives it back to us as it was.
+ */
+function publishedNormalizer(spec: NormalizerSpec): unknown {
+  if (spec.type !== 'SentencePiece') return spec;
+  const { type: _, charsmap, ...flags } = spec;
+  const blank = spec.escapeWhitespaces ? '▁' : ' ';
+  const normalizers: NormalizerSpec[] = [];
+  if (charsmap !== '') normalizers.push({ type: 'Precompiled', precompiled_charsmap: charsmap });
+  if (spec.removeExtraWhitespaces)
+    normalizers.push(
+      { type: 'Replace', pattern: { Regex: ' {2,}' }, content: ' ' },
+      { type: 'Replace', pattern: { Regex: '\\A | \\z' }, content: '' },
+    );
+  if (spec.addDummyPrefix && !spec.whitespaceAsSuffix) normalizers.push({ type: 'Prepend', prepend: blank });
+  if (spec.escapeWhitespaces) normalizers.push({ type: 'Replace', pattern: { String: ' ' }, content: '▁' });
+  return { type: 'Sequence', normalizers, sentencepiece: { ...flags, charsmap: charsmap !== '' } };
 }
 
 /** The tokenizer of a `tokenizer.json`: its text, or the value that JSON.parse made of it. Throws TOKENIZER and says where. */
@@ -205,6 +225,13 @@ function readModel(model: Reader, byteLevel: boolean): Model {
         continuingSubwordPrefix: prefix,
         endOfWordSuffix: suffix,
         byteLevel: byteLevel && !prefix && !suffix,
+        rankByToken: model.optional('rank_by_token').flag(false),
+        frozen: model.optional('frozen').missing
+          ? []
+          : model
+              .field('frozen')
+              .list(limits.addedTokens)
+              .map((token) => token.text()),
       });
     }
     case 'WordPiece': {
@@ -233,9 +260,22 @@ function readModel(model: Reader, byteLevel: boolean): Model {
         pieces,
         unkId: unk.missing ? null : unk.id(),
         byteFallback: model.optional('byte_fallback').flag(false),
+        sentencePiece: model.optional('outside').missing
+          ? undefined
+          : {
+              outside: idList(model.field('outside'), pieces.length),
+              userDefined: idList(model.field('user_defined'), pieces.length),
+            },
       });
     }
   }
+}
+
+function idList(reader: Reader, size: number): number[] {
+  return reader.list(limits.entries).map((entry) => {
+    const id = entry.id();
+    return id < size ? id : entry.refuse(`id ${id} of a vocabulary of ${size}`);
+  });
 }
 
 function readMerge(merge: Reader): [string, string] {
@@ -293,8 +333,11 @@ function normalizerSpec(reader: Reader, depth = 0): NormalizerSpec | null {
   if (reader.missing) return null;
   const type = reader.field('type').text(64);
   switch (type) {
-    case 'Sequence':
-      return { type, normalizers: sequence(reader, 'normalizers', normalizerSpec, depth) };
+    case 'Sequence': {
+      const normalizers = sequence(reader, 'normalizers', normalizerSpec, depth);
+      const own = reader.optional('sentencepiece');
+      return own.missing ? { type, normalizers } : sentencePieceSpec(own, normalizers);
+    }
     case 'NFC':
     case 'NFD':
     case 'NFKC':
@@ -329,6 +372,24 @@ function normalizerSpec(reader: Reader, depth = 0): NormalizerSpec | null {
     default:
       return reader.refuse(`the normalizer ${JSON.stringify(type)} is not supported`);
   }
+}
+
+function sentencePieceSpec(own: Reader, published: readonly NormalizerSpec[]): NormalizerSpec {
+  const [map] = published;
+  const hasMap = own.optional('charsmap').flag(false);
+  if (hasMap && map?.type !== 'Precompiled') own.refuse('"charsmap" is true, but the sequence does not begin with Precompiled');
+  return {
+    type: 'SentencePiece',
+    charsmap: hasMap && map?.type === 'Precompiled' ? map.precompiled_charsmap : '',
+    addDummyPrefix: own.optional('addDummyPrefix').flag(true),
+    removeExtraWhitespaces: own.optional('removeExtraWhitespaces').flag(true),
+    escapeWhitespaces: own.optional('escapeWhitespaces').flag(true),
+    whitespaceAsSuffix: own.optional('whitespaceAsSuffix').flag(false),
+    userDefined: own
+      .field('userDefined')
+      .list(limits.addedTokens)
+      .map((text) => text.text()),
+  };
 }
 
 function byteLevelFields(reader: Reader) {

@@ -1,4 +1,5 @@
 /** Unigram language model (Kudo 2018; SentencePiece): of all ways to cut a text into tokens, the one with the highest Σ log p. */
+import { CharTrie } from './char-trie.ts';
 import type { IdList } from './ids.ts';
 import type { Model } from './model.ts';
 import { tokenizerError } from './tokenizer.ts';
@@ -10,6 +11,11 @@ export interface UnigramOptions {
   unkId?: number | null;
   /** A character outside the vocabulary becomes its bytes `<0xE4>…`. */
   byteFallback?: boolean;
+  /**
+   * As the SentencePiece library computes: sums in float32, the unknown's score from the ordinary tokens alone. `outside`: ids that no text becomes (control tokens,
+   * bytes, unused ones). `userDefined`: ids that always win over other cuts.
+   */
+  sentencePiece?: { outside: readonly number[]; userDefined: readonly number[] };
 }
 
 /** log p of an unknown character, below the least likely token (SentencePiece's constant). */
@@ -22,6 +28,7 @@ export class Unigram implements Model {
   readonly #ids = new Map<string, number>();
   readonly #logProbs: Float64Array;
   readonly #unkLogProb: number;
+  readonly #float32: boolean;
   readonly #byteIds: Int32Array | undefined;
   readonly #trie: CharTrie;
   readonly #cache = new Map<string, Int32Array>();
@@ -36,13 +43,23 @@ export class Unigram implements Model {
     this.size = pieces.length;
     this.#logProbs = Float64Array.from(pieces, ([, logProb]) => logProb);
     this.#trie = new CharTrie();
+    const { outside = [], userDefined = [] } = options.sentencePiece ?? {};
+    this.#float32 = options.sentencePiece !== undefined;
+    const outsiders = new Set(outside);
+    const chosen = new Set(userDefined);
     let least = Number.POSITIVE_INFINITY;
     pieces.forEach(([token, logProb], id) => {
       this.#ids.set(token, id);
+      if (outsiders.has(id)) return;
       this.#trie.add(token, id);
+      if (chosen.has(id)) return;
       least = Math.min(least, logProb);
     });
-    this.#unkLogProb = least - unkPenalty;
+    const round = this.#float32 ? Math.fround : (x: number) => x;
+    this.#unkLogProb = round(round(least) - unkPenalty);
+    if (this.#float32) for (let id = 0; id < this.size; id++) this.#logProbs[id] = Math.fround(this.#logProbs[id]);
+    // Longer symbols score higher, and any of them more than ordinary tokens, whose log probabilities are below 0: a tenth for each character but the first.
+    for (const id of chosen) this.#logProbs[id] = Math.fround((Array.from(pieces[id][0]).length - 1) * 0.1);
     if (unkId != null && !pieces[unkId])
       throw tokenizerError(`Unigram: unk_id ${unkId} is outside the vocabulary of ${pieces.length}`, { unkId });
     if (byteFallback) {
@@ -52,6 +69,10 @@ export class Unigram implements Model {
       );
       if (ids.every((id) => id >= 0)) this.#byteIds = ids;
     }
+  }
+
+  get byteFallback(): boolean {
+    return this.options.byteFallback ?? false;
   }
 
   encode(piece: string, out: IdList): void {
@@ -76,6 +97,7 @@ export class Unigram implements Model {
       this.#token = new Int32Array(2 * n + 2);
     }
     const [best, from, token] = [this.#best, this.#from, this.#token];
+    const [trie, logProbs, float32] = [this.#trie, this.#logProbs, this.#float32];
     const { unkId } = this.options;
     for (let i = 0; i <= n; i++) from[i] = -1;
     best[0] = 0;
@@ -83,18 +105,25 @@ export class Unigram implements Model {
       const width = text.codePointAt(start)! > 0xffff ? 2 : 1;
       const here = best[start];
       let single = false;
-      this.#trie.prefixes(text, start, (end, id) => {
-        const score = here + this.#logProbs[id];
+      for (let i = start, node = 0; i < n; i++) {
+        node = trie.next(node, text.charCodeAt(i));
+        if (node < 0) break;
+        const id = trie.tokenAt(node);
+        if (id < 0) continue;
+        const end = i + 1;
+        const sum = here + logProbs[id];
+        const score = float32 ? Math.fround(sum) : sum;
         if (from[end] < 0 || score > best[end]) {
           best[end] = score;
           from[end] = start;
           token[end] = id;
         }
         if (end === start + width) single = true;
-      });
+      }
       const end = start + width;
       if (!single) {
-        const score = here + this.#unkLogProb;
+        const sum = here + this.#unkLogProb;
+        const score = float32 ? Math.fround(sum) : sum;
         if (from[end] < 0 || score > best[end]) {
           if (unkId == null && !this.#byteIds)
             throw tokenizerError(
@@ -136,40 +165,13 @@ export class Unigram implements Model {
   }
 
   toJson(): string {
-    const { pieces, unkId, byteFallback } = this.options;
-    return `{"type":"Unigram","unk_id":${unkId ?? null},"vocab":${JSON.stringify(pieces)},"byte_fallback":${byteFallback ?? false}}`;
+    const { pieces, unkId, byteFallback, sentencePiece } = this.options;
+    // Not of the published format, whose readers pass over it.
+    const more = sentencePiece
+      ? `"outside":${JSON.stringify(sentencePiece.outside)},"user_defined":${JSON.stringify(sentencePiece.userDefined)},`
+      : '';
+    return `{"type":"Unigram",${more}"unk_id":${unkId ?? null},"vocab":${JSON.stringify(pieces)},"byte_fallback":${byteFallback ?? false}}`;
   }
 }
 
 const unknown = -1;
-
-/** All tokens that begin at a place of a text: a trie over UTF-16 units in flat arrays. */
-export class CharTrie {
-  // Node: its token (or -1) and, through one table, its children.
-  #tokens: number[] = [-1];
-  readonly #children = new Map<number, number>();
-
-  add(token: string, id: number): void {
-    let node = 0;
-    for (let i = 0; i < token.length; i++) {
-      const key = node * 0x10000 + token.charCodeAt(i);
-      let child = this.#children.get(key);
-      if (child === undefined) {
-        child = this.#tokens.push(-1) - 1;
-        this.#children.set(key, child);
-      }
-      node = child;
-    }
-    if (node) this.#tokens[node] = id;
-  }
-
-  prefixes(text: string, start: number, found: (end: number, id: number) => void): void {
-    let node = 0;
-    for (let i = start; i < text.length; i++) {
-      const child = this.#children.get(node * 0x10000 + text.charCodeAt(i));
-      if (child === undefined) return;
-      node = child;
-      if (this.#tokens[node] >= 0) found(i + 1, this.#tokens[node]);
-    }
-  }
-}
