@@ -33,3 +33,4 @@ export { loadEncoderDecoder, type PublishedT5, publishedT5Config, t5StoredAs } f
 export { openPublished, openPublishedFolder, type Published, type PublishedSource } from './published.ts';
 export { savePretrained } from './save-pretrained.ts';
 export { fillTensors, loadPretrained, loadWeights } from './model-weights.ts';
+export { hasTokenizer, type LoadedTokenizer, loadTokenizer, tokenizerConfig, type TokenizerFormat } from './load-tokenizer.ts';

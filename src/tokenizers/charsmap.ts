@@ -86,12 +86,12 @@ export function readCharsmap(base64: string): (text: string) => string {
   };
 }
 
-export function base64Bytes(base64: string): Uint8Array {
+export function base64Bytes(base64: string, where = 'the precompiled charsmap'): Uint8Array {
   let binary: string;
   try {
     binary = atob(base64);
   } catch {
-    throw tokenizerError('tokenizer.json: the precompiled charsmap is not base64');
+    throw tokenizerError(`${where} is not base64`);
   }
   return Uint8Array.from(binary, (c) => c.charCodeAt(0));
 }

@@ -26,7 +26,7 @@ export async function vocabularyOf(config: TrainConfig, signal?: AbortSignal): P
   if (['bpe', 'wordpiece', 'unigram'].includes(config.tokenizer) || config.from !== null) return config.vocabSize;
   const specials = specialTokensFor(config).length;
   if (config.tokenizer === 'byte') return 256 + specials;
-  if (config.tokenizer !== 'char') return loadTokenizer(config.tokenizer).tokenizer.vocabSize;
+  if (config.tokenizer !== 'char') return (await loadTokenizer(config.tokenizer)).tokenizer.vocabSize;
   if (config.data === '') return ASSUMED_CHARACTERS;
   const chars = new Set<string>(['\n']);
   let read = 0;

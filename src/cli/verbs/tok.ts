@@ -1,18 +1,18 @@
 /** `qkv tok train|encode|show|compare`: a tokenizer from text, a text in its tokens, a vocabulary to look at. */
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { documents, listSources } from '../../data/index.ts';
 import { QkvError } from '../../errors.ts';
 import { bars } from '../../figures/terminal.ts';
 import { padStart } from '../../figures/width.ts';
+import { hasTokenizer, loadTokenizer as loadFile } from '../../io/load-tokenizer.ts';
 import { resolveRun } from '../../io/run-folder.ts';
 import {
   byteTokenizer,
   charTokenizer,
   describeToken,
   type Tokenizer,
-  tokenizerFromJson,
   tokenizerToJson,
   trainBpe,
 } from '../../tokenizers/index.ts';
@@ -37,20 +37,10 @@ const trainKeys = [
 const MOST_CHARACTERS = 100e6;
 const END_OF_TEXT = '<|endoftext|>';
 
-/** The tokenizer that FILE-or-RUN means: a tokenizer.json, a folder that holds one, a run, or `byte`, which needs no file. */
-export function loadTokenizer(word: string): { tokenizer: Tokenizer; path: string } {
+/** The tokenizer that FILE-or-RUN means: a file of any known format, a folder that holds one, a run, or `byte`, which needs no file. */
+export async function loadTokenizer(word: string): Promise<{ tokenizer: Tokenizer; path: string }> {
   if (word === 'byte' && !existsSync(word)) return { tokenizer: byteTokenizer({ specialTokens: [END_OF_TEXT] }), path: 'byte' };
-  const candidates = [word, join(word, 'tokenizer.json')].filter((p) => existsSync(p) && statSync(p).isFile());
-  const path = candidates[0] ?? join(resolveRun(word).folder, 'tokenizer.json');
-  if (!existsSync(path)) throw new QkvError('E182', `there is no file ${path}`, { path });
-  let json: unknown;
-  try {
-    json = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new QkvError('TOKENIZER', `${path} is not JSON: ${error.message}`, { path });
-  }
-  return { tokenizer: tokenizerFromJson(json), path };
+  return loadFile(hasTokenizer(word) ? word : join(resolveRun(word).folder, 'tokenizer.json'));
 }
 
 /** Encodes, and names the first character that the vocabulary lacks (E162). */
@@ -177,8 +167,8 @@ export const tokEncode: Verb = {
     'qkv tok encode demo-1 "解码器的核心是注意力"',
     'qkv tok encode demo-1 --json "a=b"',
   ],
-  run({ words: [word, ...texts] }, out) {
-    const { tokenizer } = loadTokenizer(word);
+  async run({ words: [word, ...texts] }, out) {
+    const { tokenizer } = await loadTokenizer(word);
     const text = texts.length > 0 ? texts.join(' ') : process.stdin.isTTY ? '' : readFileSync(0, 'utf8');
     if (text === '') throw new QkvError('E161', 'the text is empty', { verb: 'tok encode' });
     const ids = encodeText(tokenizer, text);
@@ -216,8 +206,8 @@ export const tokShow: Verb = {
     { name: 'top', takes: 'number', about: { en: 'entries to list (40)', zh: '列出几项（40）' } },
   ],
   examples: ['qkv tok show demo-1', 'qkv tok show tokenizer.json --from 300 --top 20', 'qkv tok show demo-1 --find the'],
-  run({ words: [word], flags }, out) {
-    const { tokenizer, path } = loadTokenizer(word);
+  async run({ words: [word], flags }, out) {
+    const { tokenizer, path } = await loadTokenizer(word);
     const most = (flags['top'] as number | undefined) ?? 40;
     const find = flags['find'] as string | undefined;
     const lengths = new Map<number, number>();
@@ -310,7 +300,8 @@ export const tokCompare: Verb = {
     const [path, ...words] = args.words;
     const names = [...words, ...args.settings.filter((s) => s.key === 'tokenizer').map((s) => s.text)];
     if (names.length === 0) required(null, 'tokenizer=FILE', tokCompare);
-    const loaded = names.map((name) => ({ name, ...loadTokenizer(name) }));
+    const loaded: ({ name: string } & Awaited<ReturnType<typeof loadTokenizer>>)[] = [];
+    for (const name of names) loaded.push({ name, ...(await loadTokenizer(name)) });
     const texts: string[] = [];
     let characters = 0;
     for await (const { text } of documents(await listSources(path), {

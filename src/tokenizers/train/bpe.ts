@@ -106,7 +106,7 @@ export function byteLevelBpe({
   merges: readonly (readonly [string, string])[];
   specialTokens?: readonly string[];
   pattern?: SplitPatternName | (string & {});
-}): Tokenizer {
+}): PipelineTokenizer {
   let next = 0;
   for (const id of vocab.values()) next = Math.max(next, id + 1);
   return new PipelineTokenizer({

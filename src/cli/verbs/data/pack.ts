@@ -57,7 +57,7 @@ export const dataPack: Verb = {
   async run(args, out) {
     const given = verbSettings(packSettings, args);
     const folder = required(given.out, 'out=FOLDER', dataPack);
-    const { tokenizer } = loadTokenizer(required(given.tokenizer, 'tokenizer=FILE', dataPack));
+    const { tokenizer } = await loadTokenizer(required(given.tokenizer, 'tokenizer=FILE', dataPack));
     if (!existsSync(join(folder, 'manifest.json')) && !looksUnfinished(folder)) freeFolder(folder);
     frugalHeap();
     const began = performance.now();

@@ -18,7 +18,7 @@ export const dataStats: Verb = {
   examples: ['qkv data stats book.txt', 'qkv data stats rows.jsonl tokenizer=tokenizer.json data.field=content'],
   async run(args, out) {
     const given = verbSettings(statsSettings, args);
-    const tokenizer = given.tokenizer === null ? undefined : loadTokenizer(given.tokenizer).tokenizer;
+    const tokenizer = given.tokenizer === null ? undefined : (await loadTokenizer(given.tokenizer)).tokenizer;
     const found = await statsOf(args.words[0], { ...passOptions(given, out), tokenizer });
     out.live('');
     const n = (x: number) => count(x, out.lang);
