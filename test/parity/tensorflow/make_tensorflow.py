@@ -7,6 +7,7 @@ optimiser's slots beside them). Expected values are those of the TensorFlow mode
 """
 import json, os, re, shutil
 os.environ['TF_USE_LEGACY_KERAS'] = '1'
+import h5py
 import numpy as np
 import tensorflow as tf
 import transformers
@@ -76,6 +77,17 @@ for i, part in enumerate((names[:half], names[half:])):
     tf.raw_ops.SaveV2(prefix=prefix, tensor_names=part, shape_and_slices=[''] * len(part), tensors=[tensors[n] for n in part])
     parts.append(prefix)
 tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=os.path.join(folder, 'all.ckpt'))
+
+# A small HDF5 file with what Keras' own has no example of: other numbers, a scalar, nothing, text.
+with h5py.File(os.path.join(here, 'small.h5'), 'w') as f:
+    layer = f.create_group('dense').create_group('dense')
+    for t in ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1'):
+        layer[f'{np.dtype(t).name}:0'] = (np.arange(6).reshape(2, 3) - (0 if t == 'u1' else 3)).astype(t)
+    layer['scalar:0'] = np.float32(2.5)
+    layer['empty:0'] = np.zeros((0, 4), 'f4')
+    layer['big-endian:0'] = np.zeros(2, '>f4')
+    layer['text:0'] = 'words'
+    f.attrs['layer_names'] = ['dense']
 
 expected = {
     'versions': {'tensorflow': tf.__version__, 'transformers': transformers.__version__},
