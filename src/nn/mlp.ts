@@ -14,6 +14,8 @@ export interface MLPOptions {
 /** What bends the line between two matrices, by its usual name. */
 export const activations = {
   relu: (x: Tensor): Tensor => x.relu(),
+  /** So et al. 2021 */
+  reluSquared: (x: Tensor): Tensor => x.relu().square(),
   gelu: (x: Tensor): Tensor => x.gelu(),
   geluTanh: (x: Tensor): Tensor => x.geluTanh(),
   silu: (x: Tensor): Tensor => x.silu(),
