@@ -70,7 +70,7 @@ export function loadAnyRun(spec: string, { root, backend = null, threads = null 
       path,
     });
   }
-  const any = loadModel(found.folder, { strict: true });
+  const any = loadModel(found.folder, { strict: config.from === null });
   return { name, folder, checkpoint: found.folder, step: found.step, config, any, tokenizer };
 }
 

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { CheckpointError } from './checkpoint-error.ts';
 import { readSmallFile } from './file-system.ts';
 import type { SafetensorsReader } from './safetensors.ts';
+import { tokenizerOfFolder } from './published-tokenizer.ts';
 import { parseStrictJson, toPlain } from './strict-json.ts';
 import { openWeights, weightsFile, weightsKind } from './weights.ts';
 
@@ -39,7 +40,14 @@ export async function openPublished(source: string): Promise<Published> {
   if (!existsSync(source)) throw new CheckpointError('NOT_FOUND', source, 'there is no such file or folder', '', 3);
   const folder = statSync(source).isDirectory();
   if (!folder && source.endsWith('.gguf')) return (await import('./gguf-published.ts')).openPublishedGguf(source);
-  return openPublishedFolder(folder ? source : dirname(source), source);
+  const published = openPublishedFolder(folder ? source : dirname(source), source);
+  try {
+    const { json, note } = await tokenizerOfFolder(folder ? source : dirname(source));
+    return { ...published, tokenizerJson: json, notes: note === undefined ? published.notes : [...published.notes, note] };
+  } catch (error) {
+    published.close();
+    throw error;
+  }
 }
 
 /** A folder in Hugging Face's layout; `weights` is the folder, or one file of it. */

@@ -6,9 +6,11 @@ import { dataAnnotate, dataClean, dataDedup, dataInspect, dataLeak, dataPack, da
 import { describe } from './describe.ts';
 import { doctor } from './doctor.ts';
 import { evaluate } from './eval.ts';
+import { exportVerb } from './export.ts';
 import { estimate } from './estimate.ts';
 import { generate } from './generate.ts';
 import { helpOn } from './help.ts';
+import { importVerb } from './import.ts';
 import { newFolder } from './new.ts';
 import { runsDiff, runsLs, runsRm, runsShow } from './runs.ts';
 import { tokCompare, tokEncode, tokShow, tokTrain } from './tok.ts';
@@ -22,6 +24,8 @@ const working: Verb[] = [
   evaluate,
   trace,
   compareVerb,
+  importVerb,
+  exportVerb,
   estimate,
   describe,
   runsLs,
