@@ -33,13 +33,12 @@ export async function answersOf(
   const { val } = await readPairs(config, tokenizer, writer.endId, { whole, together: any.kind === 'decoder' });
   const count = Math.min(most, val.length);
   const rows: Answers['rows'] = [];
-  const maxTokens = any.contextLength;
+  const maxTokens = config.contextLength; // no target was longer
   const plain = (ids: Int32Array): string => tokenizer.decode(ids.subarray(0, -1));
   for (let i = 0; i < count && !stop(); i++) {
     const at = Math.floor((i * val.length) / count);
     const source = plain(val.sources.row(at));
-    // Nothing goes on for ever: an answer may be as long as twice its source, and a little more.
-    const { text } = await writer.write(source, { maxTokens: Math.min(maxTokens, 2 * val.sources.lengthOf(at) + 16), beams });
+    const { text } = await writer.write(source, { maxTokens, beams });
     rows.push({ source, target: plain(val.targets.row(at)), text });
     await onAnswer?.(i + 1, count);
   }

@@ -1,6 +1,7 @@
 /** What `qkv new --from` can begin with: a text, and settings that suit it. All texts but the novel are made here, by rules. */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { numberPairs } from '../applications/number-words.ts';
 import { Rng } from '../tensor/index.ts';
 import type { Both } from './verb.ts';
 
@@ -177,5 +178,22 @@ export const templates: Readonly<Record<string, Template>> = {
     text: sorting,
     settings: [...chars, ...shape(2, 64, 32, 32), ...short(2000)],
     prompt: '73915>',
+  },
+  numbers: {
+    about: { en: 'numbers in words, Chinese to English: a translation', zh: '数字读法，中文到英文：一个翻译任务' },
+    source: {
+      en: 'Made by the rules in qkv (src/applications/number-words.ts); free to use. A pair a line, a tab between.',
+      zh: '由 qkv 的规则生成（src/applications/number-words.ts），可自由使用。每行一对，中间是制表符。',
+    },
+    file: 'numbers.txt',
+    text: numberPairs,
+    settings: [
+      { key: 'model', value: 'transformer', why: { en: 'or rnn, conv, t5', zh: '或 rnn、conv、t5' } },
+      { key: 'preNorm', value: true, why: { en: 'learns faster than the original of 2017', zh: '比 2017 年的原版学得快' } },
+      { key: 'tokenizer', value: 'char', why: { en: 'one token a character', zh: '一个字符一个词元' } },
+      ...shape(2, 64, 96, 32).filter(({ key }) => key !== 'model'),
+      ...short(1500),
+    ],
+    prompt: '四千一百零五',
   },
 };

@@ -131,7 +131,7 @@ export class TrainScreen {
     const lnV = Math.log(info.vocabSize);
     const lines: [string, string][] = zh
       ? [
-          ['模型', `${family} · ${shape} · 上下文 ${n(c.contextLength)} · 参数 ${compact(info.parameters, 'zh')}`],
+          ['模型', `${family} · ${shape} · 参数 ${compact(info.parameters, 'zh')}`],
           [
             '数据',
             `${printable(shortPath(c.data))} · ${tokenizer} ${n(info.vocabSize)} 词表 · 训练 ${n(info.trainTokens)} 词元 · 验证 ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} 字/词元` : ''}${pairText ?? ''}`,
@@ -153,7 +153,7 @@ export class TrainScreen {
           ],
         ]
       : [
-          ['model', `${family} · ${shape} · context ${n(c.contextLength)} · ${compact(info.parameters, 'en')} parameters`],
+          ['model', `${family} · ${shape} · ${compact(info.parameters, 'en')} parameters`],
           [
             'data',
             `${printable(shortPath(c.data))} · ${tokenizer} vocabulary ${n(info.vocabSize)} · training ${n(info.trainTokens)} tokens · validation ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} characters a token` : ''}${pairText ?? ''}`,
@@ -359,7 +359,7 @@ export class TrainScreen {
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-/** What a family is made of, and where its tokens learn their places. */
+/** What a model is made of: `4 layers × 4 heads · d=128 · context 64 · RoPE`. */
 export function shapeText(c: TrainConfig, lang: Lang): string {
   const zh = lang === 'zh';
   const { has, kind } = familyOf(c.model);
@@ -384,7 +384,8 @@ export function shapeText(c: TrainConfig, lang: Lang): string {
       ? `${c.nExpert} 专家选 ${c.nExpertPerToken}`
       : `${c.nExpertPerToken} of ${c.nExpert} experts`
     : '';
-  return [`${size}${both}`, `d=${c.dModel}`, position, experts].filter(Boolean).join(' · ');
+  const context = `${zh ? '上下文' : 'context'} ${count(c.contextLength, lang)}`;
+  return [`${size}${both}`, `d=${c.dModel}`, context, position, experts].filter(Boolean).join(' · ');
 }
 
 function pairsText({ train, val, skipped }: { train: number; val: number; skipped: number }, lang: Lang): string {

@@ -37,6 +37,7 @@ class CausalSelfAttention {
     if (ctx.cache) [k, v] = ctx.cache.append(k, v);
     const y = attention(q, k, v, {
       causal: true,
+      mask: ctx.mask,
       record: ctx.record,
       dropout: ctx.rng && p > 0 ? { p, seed: ctx.rng.fork() } : undefined,
     });

@@ -1,5 +1,5 @@
 // A run so small that a test can start it a hundred times: settings, text, and a main that trains or resumes.
-// npx tsx test/e2e/tiny-run.ts FOLDER NAME [--resume]
+// npx tsx test/e2e/tiny-run.ts FOLDER NAME [--resume] [CHANGES as JSON]
 
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,6 +14,15 @@ export function grammarText(sentences: number, seed = 1): string {
   const pick = (words: string): string => words.split(' ')[rng.int(words.split(' ').length)];
   const one = (): string => `the ${pick('cat dog bird fish')} ${pick('sees hears follows')} the ${pick('sun moon river tree')}.`;
   return Array.from({ length: sentences }, one).join('\n');
+}
+
+/** The same sentences with their words backwards, a pair a line. */
+export function grammarPairs(sentences: number): string {
+  const turned = (line: string): string => line.split(/[ .]+/).filter(Boolean).reverse().join(' ');
+  return grammarText(sentences)
+    .split('\n')
+    .map((line) => `${line}\t${turned(line)}`)
+    .join('\n');
 }
 
 export function tinyConfig(data: string, changes: Partial<TrainConfig> = {}): TrainConfig {
@@ -53,15 +62,22 @@ export async function runTiny(
   name: string,
   { resume = false, changes = {}, stopped }: { resume?: boolean; changes?: Partial<TrainConfig>; stopped?: () => boolean } = {},
 ): Promise<TrainEvent[]> {
-  const data = join(root, 'grammar.txt');
-  if (!existsSync(data)) writeFileSync(data, grammarText(400));
+  const data = join(root, changes.data ?? 'grammar.txt');
+  if (!existsSync(data)) writeFileSync(data, changes.data === 'pairs.txt' ? grammarPairs(200) : grammarText(400));
   const events: TrainEvent[] = [];
-  for await (const event of pretrain({ config: tinyConfig(data, changes), root: join(root, 'runs'), name, resume, stopped }))
+  for await (const event of pretrain({
+    config: tinyConfig(data, { ...changes, data }),
+    root: join(root, 'runs'),
+    name,
+    resume,
+    stopped,
+  }))
     events.push(event);
   return events;
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  const [root, name, flag] = process.argv.slice(2);
-  await runTiny(root, name, { resume: flag === '--resume' });
+  const [root, name, ...rest] = process.argv.slice(2);
+  const changes = rest.find((word) => word.startsWith('{'));
+  await runTiny(root, name, { resume: rest.includes('--resume'), changes: changes ? JSON.parse(changes) : {} });
 }

@@ -35,7 +35,7 @@ const own = {
     .int()
     .min(0)
     .max(100_000)
-    .default(300)
+    .default(600)
     .meta(about('steps of the copy task for the lag curve; 0 for none', '复制任务的步数（滞后曲线）；0 表示不做')),
   out: z
     .string()

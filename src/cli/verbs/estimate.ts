@@ -12,6 +12,7 @@ import { availableMemory, backendInfo, chooseBackend, PEAK_SHARE, trainingFlops 
 import { partEn, partZh } from '../messages.ts';
 import { QkvError } from '../../errors.ts';
 import { readSettings } from '../settings-of.ts';
+import { shapeText } from '../train-screen.ts';
 import type { Verb } from '../verb.ts';
 import { loadTokenizer } from './tok.ts';
 
@@ -81,8 +82,8 @@ export const estimate: Verb = {
 
     const title = (text: { en: string; zh: string }) => out.answer(out.style('bold', out.t(text)));
     title({
-      en: `${config.model} · ${config.nLayer} layers × ${config.nHead} heads · d=${config.dModel} · context ${n(config.contextLength)} · vocabulary ${n(vocabSize)}`,
-      zh: `${config.model} · ${config.nLayer} 层 × ${config.nHead} 头 · d=${config.dModel} · 上下文 ${n(config.contextLength)} · 词表 ${n(vocabSize)}`,
+      en: `${config.model} · ${shapeText(config, 'en')} · vocabulary ${n(vocabSize)}`,
+      zh: `${config.model} · ${shapeText(config, 'zh')} · 词表 ${n(vocabSize)}`,
     });
     out.answer();
     title({

@@ -4,6 +4,7 @@ import { basename, join, relative, resolve as resolvePath } from 'node:path';
 import { listSources } from '../../data/index.ts';
 import { QkvError } from '../../errors.ts';
 import { resolve, settings, settingsOfArguments } from '../../settings/config.ts';
+import { type FamilyName, familyOf } from '../../settings/families.ts';
 import { bytes, count } from '../format.ts';
 import { here, shellWord } from '../messages.ts';
 import { nearest } from '../../settings/nearest.ts';
@@ -110,6 +111,8 @@ function settingsText(
 
 function readme(name: string, from: string, file: string, template: Template | undefined, out: Output): string {
   const prompt = template?.prompt ?? out.t({ en: 'The', zh: '从前' });
+  const family = template?.settings.find(({ key }) => key === 'model')?.value as FamilyName | undefined;
+  const trace = family === undefined || familyOf(family).kind === 'decoder' ? `\nqkv trace RUN "${prompt}"` : '';
   return out.t({
     en: `# ${name}
 
@@ -122,8 +125,7 @@ Made by \`qkv new ${name} --from ${from}\`.
 qkv estimate                     # parameters, memory, time
 qkv train                        # Ctrl-C once saves and stops
 qkv runs                         # what there is
-qkv generate RUN "${prompt}"
-qkv trace RUN "${prompt}"
+qkv generate RUN "${prompt}"${trace}
 \`\`\`
 `,
     zh: `# ${name}
@@ -137,8 +139,7 @@ qkv trace RUN "${prompt}"
 qkv estimate                     # 参数、内存、时间
 qkv train                        # 按一次 Ctrl-C 保存并停止
 qkv runs                         # 有哪些运行
-qkv generate RUN "${prompt}"
-qkv trace RUN "${prompt}"
+qkv generate RUN "${prompt}"${trace}
 \`\`\`
 `,
   });
