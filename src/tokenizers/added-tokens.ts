@@ -21,7 +21,11 @@ export function specialToken(content: string, id: number): AddedToken {
 }
 
 /** A stretch of text, or one added token. */
-export type Segment = { text: string; token?: undefined } | { text?: undefined; token: AddedToken };
+export type Segment = ({ text: string; token?: undefined } | { text?: undefined; token: AddedToken }) & {
+  /** Where it stands in the text that was cut. */
+  start: number;
+  end: number;
+};
 
 interface TrieNode {
   next: Map<number, TrieNode>;
@@ -57,7 +61,7 @@ export class AddedTokenFinder {
 
   /** Cut a text; `skipSpecial`: special tokens are ordinary text. Empty stretches are left out. */
   split(text: string, skipSpecial: boolean): Segment[] {
-    if (!this.#first) return text === '' ? [] : [{ text }];
+    if (!this.#first) return text === '' ? [] : [{ text, start: 0, end: text.length }];
     const out: Segment[] = [];
     let done = 0;
     let at = 0;
@@ -83,12 +87,12 @@ export class AddedTokenFinder {
         continue;
       if (token.lstrip) while (start > done && blank.test(text[start - 1])) start--;
       if (token.rstrip) while (end < text.length && blank.test(text[end])) end++;
-      if (start > done) out.push({ text: text.slice(done, start) });
-      out.push({ token });
+      if (start > done) out.push({ text: text.slice(done, start), start: done, end: start });
+      out.push({ token, start, end });
       done = end;
       at = Math.max(at, end);
     }
-    if (done < text.length) out.push({ text: text.slice(done) });
+    if (done < text.length) out.push({ text: text.slice(done), start: done, end: text.length });
     return out;
   }
 

@@ -315,6 +315,10 @@ export class Bpe implements Model {
     return n;
   }
 
+  get marks(): { prefix?: string; suffix?: string } {
+    return { prefix: this.#options.continuingSubwordPrefix, suffix: this.#options.endOfWordSuffix };
+  }
+
   get unkId(): number | undefined {
     return this.#unkId;
   }

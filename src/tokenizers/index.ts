@@ -15,6 +15,7 @@ export { tokenizerFromJson, tokenizerToJson } from './tokenizer-json.ts';
 export { tokenizerFromTiktoken, tiktokenFile } from './tiktoken.ts';
 export type { TiktokenOptions } from './tiktoken.ts';
 export { mergesFiles, tokenizerFromMerges, tokenizerFromVocabTxt, vocabTxt } from './vocabulary-files.ts';
+export type { EncodingWithOffsets, OffsetUnit } from './offsets.ts';
 export { PipelineTokenizer } from './pipeline.ts';
 export type { PipelineParts } from './pipeline.ts';
 export { splitPatterns } from './pattern.ts';

@@ -5,6 +5,12 @@ export interface Model {
   readonly type: 'BPE' | 'WordPiece' | 'WordLevel' | 'Unigram';
   /** Highest id + 1. */
   readonly size: number;
+  /** The token of what the vocabulary lacks. */
+  readonly unkId?: number | null;
+  /** Its unknown token stands for a whole word. */
+  readonly wholeUnknown?: boolean;
+  /** What spellings have beside the text: before tokens that go on with a word, and after those that end one. */
+  readonly marks: { prefix?: string; suffix?: string };
   /** Append the ids of one piece. */
   encode(piece: string, out: IdList): void;
   tokenToId(token: string): number | undefined;

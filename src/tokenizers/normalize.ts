@@ -77,7 +77,7 @@ export function patternOf(spec: PatternSpec): RegExp {
 }
 
 /** Lower case of each character by itself, so that Σ is σ at the end of a word too. */
-function lowercase(text: string): string {
+export function lowercase(text: string): string {
   return text.replace(/Σ/g, 'σ').toLowerCase();
 }
 
@@ -92,17 +92,30 @@ function trimEnd(text: string): string {
 const cjk =
   /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
 
-/** Controls go, blanks become spaces, ideographs stand alone, and (uncased) accents go and letters are small. */
-function bertNormalizer({
+type BertSpec = Extract<NormalizerSpec, { type: 'BertNormalizer' }>;
+
+/** The steps that a BertNormalizer asks for: controls go and blanks become spaces; ideographs stand alone; accents go; letters are small. */
+export function bertNormalizerSteps({
   clean_text: clean = true,
   handle_chinese_chars: chinese = true,
   strip_accents: accents,
   lowercase: lower = true,
-}: Extract<NormalizerSpec, { type: 'BertNormalizer' }>): Normalizer {
-  const strip = accents ?? lower;
+}: BertSpec): { clean?: Normalizer; chinese?: Normalizer; strip: boolean; lower: boolean } {
+  return {
+    clean: clean
+      ? (text) => text.replace(/(?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}\ufffd]/gu, '').replace(/\p{White_Space}/gu, ' ')
+      : undefined,
+    chinese: chinese ? (text) => text.replace(cjk, ' $& ') : undefined,
+    strip: accents ?? lower,
+    lower,
+  };
+}
+
+function bertNormalizer(spec: BertSpec): Normalizer {
+  const { clean, chinese, strip, lower } = bertNormalizerSteps(spec);
   return (text) => {
-    if (clean) text = text.replace(/(?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}\ufffd]/gu, '').replace(/\p{White_Space}/gu, ' ');
-    if (chinese) text = text.replace(cjk, ' $& ');
+    if (clean) text = clean(text);
+    if (chinese) text = chinese(text);
     if (strip) text = text.normalize('NFD').replace(/\p{Mn}/gu, '');
     return lower ? lowercase(text) : text;
   };

@@ -23,6 +23,40 @@ const space = 0x20;
 const lowerOneEighthBlock = [0xe2, 0x96, 0x81];
 
 export function compileSentencePiece(spec: SentencePieceNormalizer): (text: string) => string {
+  const run = normalizerOf(spec);
+  return (text) => run(text, undefined);
+}
+
+/** The same with the place in the text, in UTF-16 units, that each unit of the result came from. */
+export function alignSentencePiece(
+  spec: SentencePieceNormalizer,
+): (text: string) => { text: string; from: Int32Array; to: Int32Array } {
+  const run = normalizerOf(spec);
+  return (text) => {
+    const unitOfByte: number[] = [];
+    for (let i = 0; i < text.length; ) {
+      const code = text.codePointAt(i)!;
+      for (let b = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4; b > 0; b--) unitOfByte.push(i);
+      i += code > 0xffff ? 2 : 1;
+    }
+    unitOfByte.push(text.length);
+    // Of each byte of the result the range of bytes that it came from.
+    const origin: [number, number][] = [];
+    const result = run(text, origin);
+    const [from, to] = [new Int32Array(result.length), new Int32Array(result.length)];
+    let byte = 0;
+    for (let i = 0; i < result.length; ) {
+      const code = result.codePointAt(i)!;
+      const width = code > 0xffff ? 2 : 1;
+      for (let k = 0; k < width; k++) [from[i + k], to[i + k]] = [unitOfByte[origin[byte][0]], unitOfByte[origin[byte][1]]];
+      byte += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+      i += width;
+    }
+    return { text: result, from, to };
+  };
+}
+
+function normalizerOf(spec: SentencePieceNormalizer): (text: string, origin: [number, number][] | undefined) => string {
   const map = spec.charsmap === '' ? undefined : new Charsmap(base64Bytes(spec.charsmap), 'SentencePiece model');
   const kept = spec.userDefined.length ? new CharTrie() : undefined;
   spec.userDefined.forEach((text, i) => {
@@ -31,11 +65,14 @@ export function compileSentencePiece(spec: SentencePieceNormalizer): (text: stri
   const { removeExtraWhitespaces: trim, escapeWhitespaces: mark, addDummyPrefix: dummy, whitespaceAsSuffix: suffix } = spec;
   const blank = mark ? lowerOneEighthBlock : [space];
 
-  return (text) => {
+  return (text, origin) => {
     const bytes = utf8Bytes(text);
     const keptEnds = kept ? endsOfKept(text, kept) : undefined;
     let out = new Uint8Array(bytes.length * 3 + 16);
     let n = 0;
+    // One step: what the text at `at` becomes lies in `from[start … end)`, and `at + width` is where the next begins.
+    let at = 0;
+    let [from, start, end, width]: [Uint8Array, number, number, number] = [bytes, 0, 0, 0];
     const put = (from: Uint8Array, start: number, end: number): void => {
       if (n + (end - start) * 3 + 6 > out.length) {
         const larger = new Uint8Array((n + (end - start) * 3 + 6) * 2);
@@ -46,13 +83,14 @@ export function compileSentencePiece(spec: SentencePieceNormalizer): (text: stri
         if (from[i] === space) for (const b of blank) out[n++] = b;
         else out[n++] = from[i];
       }
+      // A character that is kept keeps its own place; one that is replaced has the place of all that it replaces.
+      while (origin && origin.length < n) origin.push([at, at + width]);
     };
     const addBlank = (): void => {
       for (const b of blank) out[n++] = b;
+      while (origin && origin.length < n) origin.push([Math.min(at, bytes.length - 1), Math.min(at + 1, bytes.length)]);
     };
 
-    // One step: what the text at `at` becomes lies in `from[start … end)`, and `at + width` is where the next begins.
-    let [from, start, end, width]: [Uint8Array, number, number, number] = [bytes, 0, 0, 0];
     const step = (at: number): void => {
       const keptEnd = keptEnds?.get(at);
       const replacement = keptEnd === undefined && map?.begins(bytes[at]) ? map.find(bytes, at) : undefined;
@@ -63,7 +101,6 @@ export function compileSentencePiece(spec: SentencePieceNormalizer): (text: stri
       }
     };
 
-    let at = 0;
     if (trim)
       for (; at < bytes.length; at += width) {
         step(at);

@@ -71,6 +71,12 @@ export class Unigram implements Model {
     }
   }
 
+  readonly marks = {};
+
+  get unkId(): number | null | undefined {
+    return this.options.unkId;
+  }
+
   get byteFallback(): boolean {
     return this.options.byteFallback ?? false;
   }

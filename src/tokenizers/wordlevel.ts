@@ -7,11 +7,17 @@ import { tokenizerError } from './tokenizer.ts';
 export class WordLevel implements Model {
   readonly type = 'WordLevel';
   readonly size: number;
+  readonly marks = {};
+  readonly wholeUnknown = true;
   readonly #tokens: (string | undefined)[];
 
   constructor(readonly options: { vocab: ReadonlyMap<string, number>; unk?: string }) {
     this.#tokens = byId(options.vocab);
     this.size = this.#tokens.length;
+  }
+
+  get unkId(): number | undefined {
+    return this.options.unk === undefined ? undefined : this.options.vocab.get(this.options.unk);
   }
 
   encode(piece: string, out: IdList): void {

@@ -18,7 +18,9 @@ export class WordPiece implements Model {
   readonly size: number;
   readonly vocab: ReadonlyMap<string, number>;
   readonly #unk: string;
-  readonly #unkId: number | undefined;
+  readonly unkId: number | undefined;
+  readonly wholeUnknown = true;
+  readonly marks: { prefix: string };
   readonly #prefix: string;
   readonly #maxChars: number;
   readonly #tokens: (string | undefined)[];
@@ -29,8 +31,9 @@ export class WordPiece implements Model {
   constructor({ vocab, unk = '[UNK]', prefix = '##', maxCharsPerWord = 100 }: WordPieceOptions) {
     this.vocab = vocab;
     this.#unk = unk;
-    this.#unkId = vocab.get(unk);
+    this.unkId = vocab.get(unk);
     this.#prefix = prefix;
+    this.marks = { prefix };
     this.#maxChars = maxCharsPerWord;
     this.#tokens = byId(vocab);
     this.size = this.#tokens.length;
@@ -72,11 +75,11 @@ export class WordPiece implements Model {
   }
 
   #unknown(word: string): number {
-    if (this.#unkId === undefined)
+    if (this.unkId === undefined)
       throw tokenizerError(
         `encode: ${JSON.stringify(word.slice(0, 40))} has no pieces in the vocabulary, which lacks ${this.#unk} too`,
       );
-    return this.#unkId;
+    return this.unkId;
   }
 
   tokenToId(token: string): number | undefined {
