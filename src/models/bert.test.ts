@@ -54,7 +54,7 @@ const tasks: [string, () => { model: object; loss: () => Tensor }][] = [
   ],
 ];
 
-test.each(tasks)('2.3.3a BERT, %s: overfits one batch to a loss below 0.01 in 300 steps', async (_, make) => {
+test.each(tasks)('2.3.3a, 7.2b BERT, %s: overfits one batch to a loss below 0.01 in 300 steps', async (_, make) => {
   const { model, loss } = make();
   const optimizer = new AdamW(stateDict(model), { weightDecay: 0, beta2: 0.99 });
   let last = Infinity;

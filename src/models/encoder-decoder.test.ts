@@ -78,7 +78,7 @@ test.each(families)('3.2d %s: writing with caches, self and cross, equals one fu
   dispose(model);
 });
 
-test.each(families)('2.3.2 %s: encoder, decoder and cross-attention see what they should', (_, make) => {
+test.each(families)('2.3.2a %s: encoder, decoder and cross-attention see what they should', (_, make) => {
   using _s = scope();
   const model = make();
   const [S, T, V] = [7, 5, size.vocabSize];

@@ -35,7 +35,10 @@ const families: [string, () => Decoder][] = [
   [
     'mixtral, a shared expert, probabilities as they are',
     () =>
-      new Mixtral({ ...size, nExpert: 3, nExpertPerToken: 1, dFF: 16, dShared: 16, renormalise: false, qkvBias: true }, new Rng(1)),
+      new Mixtral(
+        { ...size, nExpert: 3, nExpertPerToken: 1, dFF: 16, dShared: 16, renormalise: false, qkvBias: true },
+        new Rng(1),
+      ),
   ],
   ['tcn', () => new Tcn(size, new Rng(1))],
 ];

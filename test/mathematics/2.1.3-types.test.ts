@@ -21,7 +21,7 @@ import {
 import { Rng, scope, type Tensor } from '../../src/tensor/index.ts';
 import { normal, rowsOf } from './numbers.ts';
 
-describe('2.1.3 types', () => {
+describe('2.1.3a types', () => {
   const C = 8;
   type Kind = { allowed: (i: number, j: number, T: number) => boolean; run: (x: Tensor) => Tensor };
   const rng = new Rng(8);

@@ -1,6 +1,7 @@
-// npm run parity [-- --json]: every golden model beside its oracle, a row each. The rows of docs/models.md are these.
+// npm run parity [-- --json | --write]: every golden model beside its oracle, a row each. --write puts the table into docs/models.md and its twin.
 
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { backend } from '../../src/tensor/index.ts';
 import { compareDecoder } from './decoders.ts';
 import { compareEncoder } from './encoders.ts';
@@ -18,18 +19,32 @@ for (const name of readdirSync(goldenRoot('./torch'))) {
 }
 
 const within = (row: ParityRow): boolean =>
-  (Object.keys(bounds) as (keyof typeof bounds)[]).every((key) => row[key] <= bounds[key]) && row.greedy !== false;
+  (Object.keys(bounds) as (keyof typeof bounds)[]).every((key) => row[key] <= bounds[key]) &&
+  row.greedy !== false &&
+  row.beams !== false;
+
+const table = (zh: boolean): string => {
+  const short = (x: number): string => (x === 0 ? '0' : x.toExponential(1));
+  const text = (same?: boolean): string => (same === undefined ? '–' : same ? (zh ? '相同' : 'equal') : zh ? '不同' : 'DIFFERS');
+  const head = zh
+    ? '| 模型族 | 配置 | 对照 | 隐状态 | logits | 损失 | 梯度 | 贪心文本 | 束搜索 |'
+    : '| family | configuration | beside | hidden | logits | loss | gradients | greedy text | beams |';
+  const lines = rows.map((r) => {
+    const numbers = [r.hidden, r.logits, r.loss, r.gradients].map(short);
+    return `| ${[r.family, r.configuration, r.oracle, ...numbers, text(r.greedy), text(r.beams)].join(' | ')} |`;
+  });
+  return [head, '|---|---|---|---|---|---|---|---|---|', ...lines].join('\n');
+};
 
 if (process.argv.includes('--json')) {
   for (const row of rows) console.log(JSON.stringify({ ...row, within: within(row), backend: backend().name }));
-} else {
-  const short = (x: number): string => (x === 0 ? '0' : x.toExponential(1));
-  console.log('| family | configuration | beside | hidden | logits | loss | gradients | greedy text |');
-  console.log('|---|---|---|---|---|---|---|---|');
-  for (const r of rows) {
-    const numbers = [r.hidden, r.logits, r.loss, r.gradients].map(short);
-    const text = r.greedy === undefined ? '–' : r.greedy ? 'equal' : 'DIFFERS';
-    console.log(`| ${[r.family, r.configuration, r.oracle, ...numbers, text].join(' | ')} |`);
+} else if (process.argv.includes('--write')) {
+  for (const page of ['models.md', 'models.zh.md']) {
+    const path = fileURLToPath(new URL(`../../docs/${page}`, import.meta.url));
+    const text = readFileSync(path, 'utf8');
+    const [before, after] = [text.indexOf('<!-- parity -->'), text.indexOf('<!-- /parity -->')];
+    if (before < 0 || after < before) throw new Error(`${path}: the table stands between <!-- parity --> and <!-- /parity -->`);
+    writeFileSync(path, `${text.slice(0, before)}<!-- parity -->\n${table(page.includes('.zh'))}\n${text.slice(after)}`);
   }
-}
+} else console.log(table(false));
 if (!rows.every(within)) process.exitCode = 1;

@@ -14,7 +14,8 @@ if (folder) {
   const { weightsManifest } = JSON.parse(readFileSync(join(folder, 'model.json'), 'utf8'));
   const load = tf.io.weightsLoaderFactory(async (urls) => urls.map((url) => Uint8Array.from(readFileSync(url)).buffer));
   const tensors = await load(weightsManifest, folder);
-  for (const [name, t] of Object.entries(tensors)) console.log(JSON.stringify([name, t.dtype, t.shape, [...(await t.data())].slice(0, 4)]));
+  for (const [name, t] of Object.entries(tensors))
+    console.log(JSON.stringify([name, t.dtype, t.shape, [...(await t.data())].slice(0, 4)]));
 } else {
   const here = join(import.meta.dirname, 'tfjs');
   mkdirSync(here, { recursive: true });
@@ -31,14 +32,23 @@ if (folder) {
   ];
   const half = Uint16Array.from({ length: 14 }, (_, i) => 0x3c00 + 37 * i);
   const bytes = Buffer.concat(
-    [values, half, Uint8Array.from({ length: 14 }, (_, i) => 18 * i), Uint16Array.from({ length: 14 }, (_, i) => 4681 * i), Int32Array.of(1, -2, 3), Uint8Array.of(1, 0), Float32Array.of(2.5)].map(
-      (x) => new Uint8Array(x.buffer),
-    ),
+    [
+      values,
+      half,
+      Uint8Array.from({ length: 14 }, (_, i) => 18 * i),
+      Uint16Array.from({ length: 14 }, (_, i) => 4681 * i),
+      Int32Array.of(1, -2, 3),
+      Uint8Array.of(1, 0),
+      Float32Array.of(2.5),
+    ].map((x) => new Uint8Array(x.buffer)),
   );
   const cut = [0, 50, 51, bytes.length];
   const paths = cut.slice(1).map((_, i) => `group1-shard${i + 1}of3.bin`);
   paths.forEach((path, i) => writeFileSync(join(here, path), bytes.subarray(cut[i], cut[i + 1])));
-  writeFileSync(join(here, 'model.json'), JSON.stringify({ format: 'layers-model', modelTopology: null, weightsManifest: [{ paths, weights }] }));
+  writeFileSync(
+    join(here, 'model.json'),
+    JSON.stringify({ format: 'layers-model', modelTopology: null, weightsManifest: [{ paths, weights }] }),
+  );
   const decoded = tf.io.decodeWeights(Uint8Array.from(bytes).buffer, weights);
   const expected = {};
   for (const [name, t] of Object.entries(decoded)) expected[name] = { shape: t.shape, values: [...(await t.data())].map(Number) };
