@@ -1,7 +1,7 @@
 // Builds what the program needs: TypeScript → dist/, and the C++ addon when there is a compiler.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { chmodSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, rmSync } from 'node:fs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = (command, args) =>
@@ -10,4 +10,5 @@ const run = (command, args) =>
 rmSync(`${root}dist`, { recursive: true, force: true });
 if (run('npx', ['--no-install', 'tsc', '-p', 'tsconfig.build.json']) !== 0) process.exit(1);
 chmodSync(`${root}dist/cli/main.js`, 0o755);
+cpSync(`${root}src/serve/annotate-page`, `${root}dist/serve/annotate-page`, { recursive: true }); // served as it is
 if (run(process.execPath, ['native/build.mjs']) !== 0) process.exit(1);

@@ -1,14 +1,25 @@
 /** The labeller of the terminal: an item, its labels under the digits, and keys; nothing needs a mouse. */
-import { type Annotating, annotationTokens, type Item, type Label, type Span } from '../data/annotate.ts';
+import {
+  type Annotating,
+  type AnnotationTask,
+  annotationTokens,
+  type Item,
+  type Label,
+  shownColumns,
+  type Span,
+  storedLabel,
+  type Suggester,
+} from '../data/index.ts';
 import { clip } from '../figures/width.ts';
 import { count } from './format.ts';
 import { type Output, printable } from './output.ts';
 
 export interface AnnotateOptions {
   annotator: string;
-  labels: readonly string[];
-  /** `class`: one label an item. `span`: stretches of it. */
-  kind: 'class' | 'span';
+  task: AnnotationTask;
+  suggester?: Suggester;
+  /** Told after each decision: time to learn from it. */
+  afterDecision?: () => void;
 }
 
 /** Names of the keys in what a terminal sends. */
@@ -31,8 +42,9 @@ export async function annotateOnTerminal(
   annotating: Annotating,
   keys: AsyncIterable<string>,
   out: Output,
-  { annotator, labels, kind }: AnnotateOptions,
+  { annotator, task, suggester, afterDecision }: AnnotateOptions,
 ): Promise<'done' | 'quit'> {
+  const { labels } = task;
   const typed = keys[Symbol.asyncIterator]();
   const waiting: string[] = [];
   const key = async (): Promise<string> => {
@@ -45,18 +57,19 @@ export async function annotateOnTerminal(
   };
   try {
     for (let item = annotating.next(annotator); item; item = annotating.next(annotator)) {
-      const answer = await (kind === 'class' ? classOf(item) : spansOf(item));
+      const answer = await (task.kind === 'span' ? spansOf(item) : classOf(item));
       if (answer === 'quit') return 'quit';
       if (answer === 'undo') annotating.undo(annotator);
       else if (answer === 'skip') annotating.skip(item.id, annotator);
       else annotating.label(item.id, annotator, answer.label);
+      afterDecision?.();
     }
     return 'done';
   } finally {
     await typed.return?.();
   }
 
-  function draw(item: Item, shown: string, help: string): void {
+  function draw(item: Item, shown: string, help: string, names = labels): void {
     const { labelled, items } = annotating.progress(annotator);
     if (out.isTerminal) out.stream('\x1b[2J\x1b[H');
     out.answer(
@@ -66,7 +79,7 @@ export async function annotateOnTerminal(
       ),
     );
     for (const line of shown.split('\n').slice(0, 40)) out.answer(clip(line, out.columns));
-    out.answer(labels.map((l, i) => `${out.style('bold', String((i + 1) % 10))} ${printable(l)}`).join('   '));
+    out.answer(names.map((l, i) => `${out.style('bold', String((i + 1) % 10))} ${printable(l)}`).join('   '));
     out.answer(out.style('dim', help));
   }
 
@@ -77,13 +90,35 @@ export async function annotateOnTerminal(
   }
 
   async function classOf(item: Item): Promise<{ label: Label } | 'undo' | 'skip' | 'quit'> {
-    draw(item, printable(item.text), out.t({ en: 's skip · u undo · q quit', zh: 's 跳过 · u 撤销 · q 退出' }));
+    const guess = suggester?.suggest(item.id);
+    const columns = shownColumns(task, item, annotator);
+    const sides = task.kind === 'preference' ? columns.slice(-2).map((c) => c.name) : [];
+    // Of a preference 1 and 2 are the answers in the order in which they are shown, whatever their columns are called.
+    const choices = sides.length === 2 ? [...sides, ...labels.filter((l) => !sides.includes(l))] : labels;
+    const shown =
+      sides.length === 2
+        ? columns.map((c, i) => `${i < columns.length - 2 ? c.name : `[${i - columns.length + 3}]`} ${c.text}`).join('\n\n')
+        : item.text;
+    const names = choices.map((c, i) => (i < sides.length ? out.t({ en: `[${i + 1}] is better`, zh: `[${i + 1}] 更好` }) : c));
+    const help = out.t({ en: 's skip · u undo · q quit', zh: 's 跳过 · u 撤销 · q 退出' });
+    const suggested =
+      guess &&
+      out.t({
+        en: `the classifier says ${names[choices.indexOf(guess.label)]} (${Math.round(100 * guess.probability)} %): enter accepts · `,
+        zh: `分类器认为是 ${names[choices.indexOf(guess.label)]}（${Math.round(100 * guess.probability)} %）：回车采纳 · `,
+      });
+    draw(item, printable(shown), `${suggested ?? ''}${help}`, names);
     for (;;) {
       const pressed = await key();
-      const label = labelOf(pressed);
+      const at = /^\d$/.test(pressed)
+        ? (Number(pressed) + 9) % 10
+        : labels.includes(pressed) && pressed.length === 1
+          ? choices.indexOf(pressed)
+          : -1;
+      const label = pressed === 'enter' ? guess?.label : choices[at];
       if (label !== undefined) {
-        out.say(`  → ${printable(label)}`);
-        return { label: labels.every((l) => /^-?\d+(\.\d+)?$/.test(l)) ? Number(label) : label };
+        out.say(`  → ${printable(names[choices.indexOf(label)])}`);
+        return { label: storedLabel(task, label) };
       }
       if (pressed === 'u' || pressed === 'undo') return 'undo';
       if (pressed === 's') return 'skip';

@@ -25,6 +25,8 @@ export interface Item {
   text: string;
   source: string;
   line: number;
+  /** The columns of its row that are shown, where not the whole text is (pairs, preferences); `text` has them one below the other. */
+  columns?: readonly { name: string; text: string }[];
 }
 
 export const itemId = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
@@ -53,6 +55,8 @@ export class Annotating {
   /** annotator → what they did and did not take back, in order. */
   readonly #done = new Map<string, Annotation[]>();
 
+  readonly #byId: ReadonlyMap<string, Item>;
+
   constructor(
     readonly items: readonly Item[],
     /** What was done before. */
@@ -65,15 +69,26 @@ export class Annotating {
       priority?: (item: Item) => number;
     } = {},
   ) {
+    this.#byId = new Map(items.map((i) => [i.id, i]));
     for (const event of events) this.#apply(event);
+  }
+
+  item(id: string): Item | undefined {
+    return this.#byId.get(id);
   }
 
   /** The first item that this annotator has neither labelled nor skipped. */
   next(annotator: string): Item | undefined {
     const done = new Set(this.of(annotator).map((a) => a.id));
-    const left = this.items.filter((i) => !done.has(i.id));
     const { priority } = this.options;
-    return priority ? left.reduce<Item | undefined>((a, b) => (a && priority(a) >= priority(b) ? a : b), undefined) : left[0];
+    if (!priority) return this.items.find((i) => !done.has(i.id));
+    let best: Item | undefined;
+    let most = Number.NEGATIVE_INFINITY;
+    for (const item of this.items) {
+      const p = done.has(item.id) ? Number.NEGATIVE_INFINITY : priority(item);
+      if (p > most) [best, most] = [item, p];
+    }
+    return best;
   }
 
   /** What this annotator said, in order, without what was taken back. */
@@ -101,8 +116,7 @@ export class Annotating {
   }
 
   progress(annotator: string): AnnotationProgress {
-    const known = new Set(this.items.map((i) => i.id));
-    const done = this.of(annotator).filter((a) => known.has(a.id));
+    const done = this.of(annotator).filter((a) => this.#byId.has(a.id));
     const labelled = done.filter((a) => a.label !== undefined).length;
     return { items: this.items.length, labelled, skipped: done.length - labelled, left: this.items.length - done.length };
   }

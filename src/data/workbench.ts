@@ -293,9 +293,9 @@ export async function annotationItems(
   { show, ...options }: PassOptions & { show?: readonly string[] } = {},
 ): Promise<Item[]> {
   const items = new Map<string, Item>();
-  const add = (text: string, source: string, line: number) => {
+  const add = (text: string, source: string, line: number, columns?: Item['columns']) => {
     const id = itemId(text);
-    if (!items.has(id)) items.set(id, { id, text, source, line });
+    if (!items.has(id)) items.set(id, { id, text, source, line, ...(columns ? { columns } : {}) });
   };
   if (!show) await pass(path, options, ({ text, source, line }) => add(text, source, line));
   else {
@@ -304,11 +304,11 @@ export async function annotationItems(
       for await (const { line, values } of rowsOf(file, { ...options, rejects })) {
         const missing = show.filter((c) => !Object.hasOwn(values, c));
         if (missing.length > 0) throw noColumns(file.path, line, missing, Object.keys(values), 'show=…');
-        add(
-          show.map((c) => `${c}: ${typeof values[c] === 'string' ? values[c] : JSON.stringify(values[c])}`).join('\n'),
-          file.path,
-          line,
-        );
+        const columns = show.map((name) => {
+          const value = values[name];
+          return { name, text: typeof value === 'string' ? value : JSON.stringify(value) };
+        });
+        add(columns.map((c) => `${c.name}: ${c.text}`).join('\n'), file.path, line, columns);
       }
     rejects.check();
   }
