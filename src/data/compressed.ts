@@ -1,4 +1,4 @@
-/** Compressed text: gzip is read as what it holds, a chunk at a time, and never expands without end. */
+/** Compressed text: gzip and Zstandard are read as what they hold, a chunk at a time, and never expand without end. */
 import { Readable, pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { bomb, damagedGzip } from './errors.ts';
@@ -11,12 +11,14 @@ const HARMLESS_BYTES = 16 << 20;
 /** Input is handed on in pieces this small, so that the ratio is known early. */
 const PIECE_BYTES = 64 << 10;
 
+const isZstd = (head: Uint8Array): boolean =>
+  head.length > 3 && head[0] === 0x28 && head[1] === 0xb5 && head[2] === 0x2f && head[3] === 0xfd;
 export const isGzip = (head: Uint8Array): boolean => head.length > 2 && head[0] === 0x1f && head[1] === 0x8b && head[2] === 8;
 
-/** The chunks as they are, or what they hold when they begin like a gzip file (several members, one after the other, too). */
+/** The chunks as they are, or what they hold when they begin like a gzip or Zstandard file (several members, one after the other, too). */
 export async function* expanded(chunks: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<Uint8Array> {
   const { first, all } = await peeked(chunks);
-  yield* isGzip(first) ? gunzipped(all, path) : all;
+  yield* isGzip(first) ? gunzipped(all, path) : isZstd(first) ? (await import('./zstd.ts')).unzstd(all, path) : all;
 }
 
 /** Bytes of a gzip stream. BOMB when the output is more than 200 times the input, CORRUPT when the stream is damaged or cut. */

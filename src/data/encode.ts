@@ -1,8 +1,7 @@
 /** Pieces of documents → token ids, here or on several threads. Who encodes never shows in the result: answers are used in the order of the questions. */
-import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { threadFile } from './thread-file.ts';
 import type { DataTokenizer } from './tokens.ts';
 
 /** How a thread makes the tokenizer that the main thread has: `(await import(module))[name](argument)`. */
@@ -129,7 +128,10 @@ class EncodingThread {
   #dead: unknown;
 
   constructor(inThread: ThreadTokenizer) {
-    this.#worker = new Worker(threadFile(), { workerData: inThread, resourceLimits: { maxYoungGenerationSizeMb: 24 } });
+    this.#worker = new Worker(threadFile('encode-worker'), {
+      workerData: inThread,
+      resourceLimits: { maxYoungGenerationSizeMb: 24 },
+    });
     this.#worker.on('message', (answer: EncodedTexts | { failed: true }) =>
       this.#asked.shift()!.resolve('failed' in answer ? undefined : answer),
     );
@@ -153,17 +155,4 @@ class EncodingThread {
     this.#dead ??= error;
     for (const { reject } of this.#asked.splice(0)) reject(this.#dead);
   }
-}
-
-/** The program of a thread: what lies compiled beside this file or, where sources run as they are (tests), the source behind its loader. */
-function threadFile(): URL {
-  if (!import.meta.url.endsWith('.ts')) return new URL('./encode-worker.js', import.meta.url);
-  const loader = pathToFileURL(
-    createRequire(import.meta.url)
-      .resolve('tsx/esm/api')
-      .replace(/cjs$/, 'mjs'),
-  ).href;
-  const source = new URL('./encode-worker.ts', import.meta.url).href;
-  const program = `import { register } from '${loader}'; register(); await import('${source}');`;
-  return new URL(`data:text/javascript,${encodeURIComponent(program)}`);
 }

@@ -17,6 +17,7 @@
  * | E141 | rows lack the columns that were asked for   | path, line, wanted: string[], columns: string[], setting |
  * | E142 | a pipeline file that is not one             | path, problem, rules: string[] |
  * | E143 | two aligned files of different length       | path, other, lines, otherLines |
+ * | E146 | a data set of several splits, none named     | path, splits: string[] |
  *
  * A damaged or hostile compressed file keeps a word as its code (BOMB, CORRUPT), with file, detail and hint.
  */
@@ -64,7 +65,7 @@ export function notUtf8(
 export const notText = (path: string, looksLike: string) =>
   new QkvError(
     'E133',
-    `${path} is not a text file: it looks like ${looksLike}. Text (.txt, .md), JSONL and CSV can be read, plain or .gz`,
+    `${path} is not a text file: it looks like ${looksLike}. Text (.txt, .md), JSONL, CSV (plain, .gz or .zst), Parquet and Arrow can be read`,
     {
       path,
       looksLike,
@@ -82,7 +83,7 @@ export function emptyData(
     .join(', ');
   const detail =
     files === 0
-      ? 'no .txt, .md, .jsonl, .csv or .tsv file in it'
+      ? 'no .txt, .md, .jsonl, .csv, .tsv, .parquet or .arrow file in it'
       : refused
         ? `${files} file(s), ${rows} row(s), refused: ${refused}`
         : `${files} file(s), all empty`;
@@ -205,3 +206,23 @@ export const bomb = (path: string, read: number, ratio: number) =>
 /** CORRUPT: a gzip stream that is damaged or cut. */
 export const damagedGzip = (path: string, message: string) =>
   refusedFile('CORRUPT', path, `the gzip data is damaged or cut (${message})`, 'Copy or download it again');
+
+/** CORRUPT: a Zstandard stream that is damaged, cut, or asks for more memory than text needs. */
+export const damagedZstd = (path: string, message: string) =>
+  refusedFile('CORRUPT', path, `the Zstandard data is damaged or cut (${message})`, 'Copy or download it again');
+
+/** CORRUPT: a Parquet or Arrow file that is damaged, or uses something that is not read. */
+export const damagedTable = (path: string, format: 'Parquet' | 'Arrow', message: string) =>
+  refusedFile(
+    'CORRUPT',
+    path,
+    `the ${format} data is damaged, or uses what is not read here (${message.slice(0, 200)})`,
+    'Copy or download it again, or write it once more with another program',
+  );
+
+/** E146: a data set of several parts, of which one has to be named. */
+export const severalSplits = (path: string, splits: readonly string[]) =>
+  new QkvError('E146', `${path} holds the splits ${list(splits)}. Name one of them: ${path}/${splits[0]}`, {
+    path,
+    splits: [...splits],
+  });

@@ -40,13 +40,19 @@ export interface FileIdentity {
 }
 
 /**
- * Bytes of a file in chunks of at most 1 MiB; the chunk is reused.
+ * Bytes of a file (`-`: of standard input) in chunks of at most 1 MiB; the chunk is reused.
  * E130 when absent, E137 when it is not the `expected` file or changes during the read, E139 when it cannot be read.
  */
 export async function* fileChunks(
   path: string,
   { chunkBytes = CHUNK_BYTES, expected }: { chunkBytes?: number; expected?: FileIdentity } = {},
 ): AsyncGenerator<Buffer> {
+  if (path === '-') {
+    // Standard input: there is one, and it is read once.
+    if (process.stdin.readableEnded || process.stdin.destroyed) throw ioFailed('-', 'read', { code: 'read already' });
+    for await (const chunk of process.stdin) yield Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
+    return;
+  }
   const file = await open(path, 'r').catch((e) => {
     throw e.code === 'ENOENT' || e.code === 'ENOTDIR' ? notFound(path) : ioFailed(path, 'read', e);
   });
@@ -145,16 +151,22 @@ export async function* lineBatches(
   }
 }
 
-/** The first chunk, and all of them again with it. A chunk that is reused by its reader is valid until the next is asked for. */
-export async function peeked(chunks: AsyncIterable<Uint8Array>): Promise<{ first: Uint8Array; all: AsyncGenerator<Uint8Array> }> {
+/**
+ * The first chunk, and all of them again with it; `close` where nobody will read them. A chunk that is reused by its reader is valid until the next is asked
+ * for.
+ */
+export async function peeked(
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<{ first: Uint8Array; all: AsyncGenerator<Uint8Array>; close: () => Promise<void> }> {
   const input = chunks[Symbol.asyncIterator]();
   const first = await input.next();
+  const close = async () => void (await input.return?.());
   const all = async function* () {
     try {
       for (let next = first; !next.done; next = await input.next()) yield next.value;
     } finally {
-      await input.return?.();
+      await close();
     }
   };
-  return { first: first.done ? new Uint8Array() : first.value, all: all() };
+  return { first: first.done ? new Uint8Array() : first.value, all: all(), close };
 }

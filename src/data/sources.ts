@@ -1,10 +1,11 @@
 /**
- * Documents from what lies on disk: text, JSONL, a JSON array, CSV or TSV, plain or gzip, or a folder of all of them.
+ * Documents from what lies on disk: text, JSONL, a JSON array, CSV or TSV, plain, gzip or Zstandard; Parquet and Arrow; a folder of all of them, a data set
+ * folder of Hugging Face (its `state.json` names the files); or standard input, as `-`.
  *
  * Where a document ends
  * - `file` (the default): a text file is one document; a line that is only `<|endoftext|>` starts the next one.
  * - `blank-line`: paragraphs between empty lines are documents.  `line`: every line is one (a list of names).
- * - In JSONL, JSON arrays, CSV and TSV, always: one row, one document; the field or column `text` unless another is named.
+ * - In JSONL, JSON arrays, CSV, TSV, Parquet and Arrow, always: one row, one document; the field or column `text` unless another is named.
  *
  * Documents longer than 1 Mi characters arrive in pieces, so that memory is bounded whatever the input. A piece ends, where it can, after a
  * line end between two characters that are not white space: there the split patterns of the published tokenizers end a word in any case, and the
@@ -14,14 +15,19 @@ import type { Hash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { expanded } from './compressed.ts';
-import { type Encoding, firstInvalidUtf8, looksBinary, looksLikeUtf16, toUtf8 } from './encoding.ts';
+import { type Encoding, firstInvalidUtf8, guessEncoding, looksBinary, looksLikeUtf16, toUtf8 } from './encoding.ts';
 import { emptyData, ioFailed, noTextField, notFound, notText, notUtf8 } from './errors.ts';
 import { type FileIdentity, fileChunks, type LineBatch, lineBatches, MAX_LINE_BYTES, peeked } from './lines.ts';
+import { dataSetFiles } from './data-set-folder.ts';
 import { arrayElements, beginsArray } from './json-array.ts';
 import { Rejects } from './rejects.ts';
 import { allUtf8, cutInCharacter, dropBom, guessFrom, type Row, type RowKind, rowReader } from './rows.ts';
+import { tableBatches, type TableKind } from './table.ts';
 
-export type SourceKind = 'text' | RowKind;
+export type SourceKind = 'text' | RowKind | TableKind;
+
+/** Standard input, as a path. */
+export const STDIN = '-';
 
 /** A file that documents come from. */
 export interface SourceFile extends FileIdentity {
@@ -55,11 +61,13 @@ export interface SourceOptions {
   documents?: DocumentsAre;
   /** A line that is only this divides documents in a text file. */
   separator?: string;
-  /** Encoding of the files; anything but UTF-8 is converted on the way. */
-  encoding?: Encoding;
+  /** Encoding of the files; anything but UTF-8 is converted on the way. `auto`: each file by its first mebibyte. */
+  encoding?: Encoding | 'auto';
   /** Bytes that are not UTF-8: `stop` (E132), `skip` the row and count it, `replace` them by U+FFFD. Default: `skip` in JSONL; `stop` in text, where a hole in a book would go unseen. */
   encodingErrors?: 'stop' | 'skip' | 'replace';
   maxLineBytes?: number;
+  /** Read no other columns of Parquet and Arrow files than the text: documents then come without their rows. */
+  onlyText?: boolean;
   /** Texts of special tokens, counted when a document spells one. */
   specialTokens?: readonly string[];
 }
@@ -74,6 +82,9 @@ export const TEXT_ENDINGS: Readonly<Record<string, SourceKind>> = {
   '.ndjson': 'jsonl',
   '.csv': 'csv',
   '.tsv': 'tsv',
+  '.parquet': 'parquet',
+  '.arrow': 'arrow',
+  '.feather': 'arrow',
 };
 
 /** Pieces are cut between this many UTF-16 units and twice as many. */
@@ -85,6 +96,10 @@ const ROWS_BEFORE_NO_FIELD = 100;
 export async function listSources(paths: string | readonly string[]): Promise<SourceFile[]> {
   const found: SourceFile[] = [];
   for (const path of typeof paths === 'string' ? [paths] : paths) {
+    if (path === STDIN) {
+      found.push({ path, name: 'stdin', kind: 'text', size: 0, mtimeMs: 0 });
+      continue;
+    }
     const info = await stat(path).catch((e) => {
       throw e.code === 'ENOENT' || e.code === 'ENOTDIR' ? notFound(path) : ioFailed(path, 'read', e);
     });
@@ -98,12 +113,23 @@ export async function listSources(paths: string | readonly string[]): Promise<So
   return found;
 }
 
-/** `.csv` of `rows.csv.gz`. */
-const endingOf = (path: string): string => extname(path.toLowerCase().replace(/\.gz$/, ''));
+/** `.csv` of `rows.csv.gz`, `rows.csv.zst`. */
+const endingOf = (path: string): string => extname(path.toLowerCase().replace(/\.(gz|zst)$/, ''));
 const kindOf = (path: string): SourceKind | undefined => (endingOf(path) === '.json' ? 'jsonl' : TEXT_ENDINGS[endingOf(path)]);
 
 async function walk(root: string, inside: string, found: SourceFile[]): Promise<void> {
   const folder = join(root, inside);
+  const listed = await dataSetFiles(folder);
+  if (listed) {
+    for (const name of listed) {
+      const path = join(folder, name);
+      const info = await stat(path).catch(() => {
+        throw notFound(path);
+      });
+      found.push({ path, name: inside ? `${inside}/${name}` : name, kind: 'arrow', size: info.size, mtimeMs: info.mtimeMs });
+    }
+    return;
+  }
   const entries = await readdir(folder, { withFileTypes: true }).catch((e) => {
     throw ioFailed(folder, 'read', e);
   });
@@ -140,30 +166,119 @@ export async function* documents(files: readonly SourceFile[], options: ReadOpti
 /** The documents of one file. */
 export async function* documentsOf(file: SourceFile, options: ReadOptions & { rejects: Rejects }): AsyncGenerator<Piece> {
   const out = new DocumentBuilder(file.path, options.rejects, options.specialTokens ?? []);
-  const batches = linesOf(file, options);
-  yield* file.kind === 'text' ? textDocuments(file, batches, out, options) : rowDocuments(file, batches, out, options);
+  const { field = 'text', onlyText = false } = options;
+  if (file.kind === 'parquet' || file.kind === 'arrow') {
+    yield* rowDocuments(file, tableRows(file, file.kind, options, onlyText ? [field] : undefined), out, options);
+    return;
+  }
+  const { kind, batches } = await linesOf(file, options);
+  if (kind === 'text') yield* textDocuments(file, batches, out, options);
+  else yield* rowDocuments({ ...file, kind }, lineRows(file, kind, batches, options), out, options);
 }
 
-/** The file's lines: unpacked, checked, converted to UTF-8, an array's elements one a line. */
-function linesOf(file: SourceFile, options: ReadOptions): AsyncGenerator<LineBatch> {
-  let chunks = checkedChunks(file, options);
-  if (options.encoding && options.encoding !== 'utf-8') chunks = converted(chunks, file.path, options.encoding);
-  if (file.kind === 'jsonl') chunks = arrayAsLines(chunks, file.path);
-  return lineBatches(chunks, { maxLineBytes: options.maxLineBytes ?? MAX_LINE_BYTES });
+/** Rows of lines. Batch by batch: a row costs no turn of the event loop. */
+async function* lineRows(
+  file: SourceFile,
+  kind: RowKind,
+  batches: AsyncIterable<LineBatch>,
+  { rejects, encodingErrors = 'skip' }: ReadOptions & { rejects: Rejects },
+): AsyncGenerator<Iterable<Row>> {
+  const reader = rowReader({ path: file.path, kind, rejects, encodingErrors });
+  for await (const batch of batches) yield reader.rows(batch);
+  yield reader.end();
 }
 
-/** What the file holds; stops at once where it is no text. */
-async function* checkedChunks(file: SourceFile, options: ReadOptions): AsyncGenerator<Uint8Array> {
-  let first = true;
-  for await (const chunk of expanded(diskChunks(file, options), file.path)) {
-    if (first) {
-      const binary = looksBinary(chunk);
-      if (binary) throw notText(file.path, binary);
-      const utf16 = looksLikeUtf16(chunk);
-      if (utf16 && !options.encoding) throw notUtf8(file.path, { line: 1, byte: 1, offset: 0, guess: utf16 });
-      first = false;
-    }
-    yield chunk;
+/** Rows of a Parquet or Arrow file. */
+async function* tableRows(
+  file: SourceFile,
+  kind: TableKind,
+  { rejects, hash, onBytes, field = 'text', encodingErrors = 'skip' }: ReadOptions & { rejects: Rejects },
+  columns: readonly string[] | undefined,
+): AsyncGenerator<Iterable<Row>> {
+  // Their parts are read in an order of their own: the bytes are hashed in theirs first.
+  if (hash) for await (const chunk of fileChunks(file.path, { expected: file })) hash.update(chunk);
+  let counted = 0;
+  let line = 0;
+  for await (const { columns: all, rows, share } of tableBatches(file.path, kind, { columns })) {
+    if (columns?.some((c) => !all.includes(c))) throw noTextField(file.path, 1, field, all);
+    yield (function* () {
+      for (const values of rows) {
+        line++;
+        rejects.rows++;
+        const bad = Object.keys(values).filter((name) => values[name] instanceof Uint8Array);
+        for (const name of bad) {
+          const bytes = values[name] as Uint8Array;
+          const at = { path: file.path, line, byte: firstInvalidUtf8(bytes) + 1, offset: 0 };
+          const guess = () => guessEncoding(bytes.subarray(0, 16 * 1024));
+          if (name !== field) values[name] = Buffer.from(bytes).toString('base64');
+          else if (encodingErrors === 'stop') throw notUtf8(file.path, { ...at, guess: guess() });
+          else if (encodingErrors === 'replace') {
+            rejects.note('replaced');
+            values[name] = Buffer.from(bytes).toString('utf8');
+          } else {
+            rejects.refuseBytes(at, guess);
+            values[name] = undefined;
+          }
+        }
+        if (bad.includes(field) && values[field] === undefined) continue;
+        yield { line, values, escaped: false };
+      }
+    })();
+    const bytes = Math.floor(share * file.size);
+    onBytes?.(bytes - counted);
+    counted = bytes;
+  }
+  onBytes?.(file.size - counted);
+}
+
+/** The file's lines: unpacked, checked, converted to UTF-8, an array's elements one a line. What standard input is, its first bytes say. */
+async function linesOf(
+  file: SourceFile,
+  options: ReadOptions,
+): Promise<{ kind: 'text' | RowKind; batches: AsyncGenerator<LineBatch> }> {
+  if (file.kind === 'parquet' || file.kind === 'arrow') throw new Error(`${file.path}: a table has no lines`);
+  const { first, all, close } = await peeked(expanded(diskChunks(file, options), file.path));
+  let chunks = all;
+  const binary = looksBinary(first);
+  const utf16 = looksLikeUtf16(first);
+  if (binary || (utf16 && !options.encoding)) {
+    await close();
+    throw binary ? notText(file.path, binary) : notUtf8(file.path, { line: 1, byte: 1, offset: 0, guess: utf16! });
+  }
+  const encoding = options.encoding === 'auto' ? encodingOf(first) : (options.encoding ?? 'utf-8');
+  if (encoding !== 'utf-8') chunks = converted(chunks, file.path, encoding);
+  let kind = file.kind;
+  if (kind === 'jsonl' || file.path === STDIN) {
+    const { first: text, all: again } = await peeked(chunks);
+    if (file.path === STDIN) kind = beginsArray(text) || beginsObject(text) ? 'jsonl' : 'text';
+    chunks = kind === 'jsonl' && beginsArray(text) ? arrayElements(again, file.path) : again;
+  }
+  return { kind, batches: lineBatches(chunks, { maxLineBytes: options.maxLineBytes ?? MAX_LINE_BYTES }) };
+}
+
+/** The encoding of a file that begins with these bytes; UTF-8 where nothing better is known, so that the first bad byte is named. */
+function encodingOf(head: Uint8Array): Encoding {
+  const utf16 = looksLikeUtf16(head);
+  if (utf16) return utf16;
+  const bad = firstInvalidUtf8(head);
+  if (bad < 0 || bad > head.length - 4) return 'utf-8'; // the chunk may end inside a character
+  const guess = guessEncoding(head.subarray(bad, bad + (64 << 10)));
+  return guess === 'unknown' ? 'utf-8' : guess;
+}
+
+/** Whether text begins with `{` and its first line, as far as it is there, is JSON. */
+function beginsObject(head: Uint8Array): boolean {
+  const text = Buffer.from(head.subarray(0, 1 << 20))
+    .toString('utf8')
+    .replace(/^\ufeff/, '')
+    .trimStart();
+  if (text[0] !== '{') return false;
+  const end = text.indexOf('\n');
+  if (end < 0) return /^\{\s*("|\})/.test(text);
+  try {
+    return typeof JSON.parse(text.slice(0, end)) === 'object';
+  } catch {
+    return false;
   }
 }
 
@@ -174,12 +289,6 @@ async function* diskChunks(file: SourceFile, { hash, onBytes }: ReadOptions): As
     onBytes?.(chunk.length);
     yield chunk;
   }
-}
-
-/** JSONL as it is; a JSON array one element a line. */
-async function* arrayAsLines(chunks: AsyncIterable<Uint8Array>, path: string): AsyncGenerator<Uint8Array> {
-  const { first, all } = await peeked(chunks);
-  yield* beginsArray(first) ? arrayElements(all, path) : all;
 }
 
 async function* converted(chunks: AsyncIterable<Uint8Array>, path: string, encoding: Encoding): AsyncGenerator<Uint8Array> {
@@ -274,14 +383,13 @@ function isBlank(buffer: Buffer, start: number, end: number): boolean {
   return buffer.toString('utf8', start, end).trim() === '';
 }
 
-/** Rows whose field is the document. Batch by batch: a row costs no turn of the event loop. */
+/** Rows whose field is the document. */
 async function* rowDocuments(
   file: SourceFile,
-  batches: AsyncIterable<LineBatch>,
+  batches: AsyncIterable<Iterable<Row>>,
   out: DocumentBuilder,
-  { rejects, field = 'text', encodingErrors = 'skip' }: ReadOptions & { rejects: Rejects },
+  { rejects, field = 'text' }: ReadOptions & { rejects: Rejects },
 ): AsyncGenerator<Piece> {
-  const reader = rowReader({ path: file.path, kind: file.kind as RowKind, rejects, encodingErrors });
   let withField = 0;
   let without = 0;
   let firstWithout = 0; // line number
@@ -314,12 +422,10 @@ async function* rowDocuments(
       out.end(false);
     }
   };
-  for await (const batch of batches) {
-    for (const row of reader.rows(batch)) take(row);
+  for await (const rows of batches) {
+    for (const row of rows) take(row);
     yield* out.take();
   }
-  for (const row of reader.end()) take(row);
-  yield* out.take();
   if (withField === 0 && without > 0) throw noTextField(file.path, firstWithout, field, longestFirst(fields));
 }
 
@@ -328,15 +434,13 @@ export async function* rowsOf(
   file: SourceFile,
   options: ReadOptions & { rejects: Rejects },
 ): AsyncGenerator<{ line: number; values: Readonly<Record<string, unknown>> }> {
-  if (file.kind === 'text') throw notText(file.path, 'plain text; rows come in .jsonl, .json, .csv or .tsv');
-  const reader = rowReader({
-    path: file.path,
-    kind: file.kind,
-    rejects: options.rejects,
-    encodingErrors: options.encodingErrors ?? 'skip',
-  });
-  for await (const batch of linesOf(file, options)) yield* reader.rows(batch);
-  yield* reader.end();
+  if (file.kind === 'parquet' || file.kind === 'arrow') {
+    for await (const rows of tableRows(file, file.kind, options, undefined)) yield* rows;
+    return;
+  }
+  const { kind, batches } = await linesOf(file, options);
+  if (kind === 'text') throw notText(file.path, 'plain text; rows come in .jsonl, .json, .csv, .tsv, .parquet or .arrow');
+  for await (const rows of lineRows(file, kind, batches, options)) yield* rows;
 }
 
 const longestFirst = (fields: Map<string, number>): string[] => [...fields].sort((a, b) => b[1] - a[1]).map(([name]) => name);

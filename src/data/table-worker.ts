@@ -1,0 +1,47 @@
+/** The thread that decodes Parquet and Arrow files (table.ts): one answer for each question. */
+import { parentPort } from 'node:worker_threads';
+import { Expanding, type OpenTable } from './table-limits.ts';
+import type { TableAnswer, TableQuestion } from './table.ts';
+
+const port = parentPort!;
+let table: OpenTable | undefined;
+let batches: AsyncIterator<{ rows: Record<string, unknown>[]; share: number }> | undefined;
+
+async function close(): Promise<void> {
+  await batches?.return?.();
+  await table?.close();
+  table = batches = undefined;
+}
+
+async function answer(question: TableQuestion): Promise<TableAnswer> {
+  if ('close' in question) {
+    await close();
+    return { end: true };
+  }
+  if ('open' in question) {
+    await close();
+    const { path, kind, columns } = question.open;
+    table =
+      kind === 'parquet'
+        ? await (await import('./parquet.ts')).openParquet(path, columns)
+        : await (await import('./arrow.ts')).openArrow(path, columns);
+    batches = table.batches()[Symbol.asyncIterator]();
+    return { columns: table.columns, rows: table.rows };
+  }
+  const next = await batches!.next();
+  if (!next.done) return next.value;
+  await close();
+  return { end: true };
+}
+
+port.on('message', async (question: TableQuestion) => {
+  let said: TableAnswer;
+  try {
+    said = await answer(question);
+  } catch (error) {
+    await close().catch(() => {});
+    said =
+      error instanceof Expanding ? { failed: 'bomb', bomb: error.read } : { failed: String((error as Error)?.message ?? error) };
+  }
+  port.postMessage(said);
+});

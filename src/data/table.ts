@@ -1,0 +1,145 @@
+/**
+ * Rows of Parquet and Arrow files. A thread decodes them: their layouts let a few hostile bytes ask for any amount of memory or time, and a thread can be
+ * stopped where a decoder cannot.
+ */
+import { Worker } from 'node:worker_threads';
+import { bomb, changed, damagedTable } from './errors.ts';
+import { threadFile } from './thread-file.ts';
+
+export type TableKind = 'parquet' | 'arrow';
+
+/** What the thread is asked. */
+export type TableQuestion =
+  | { open: { path: string; kind: TableKind; columns?: readonly string[] } }
+  | { next: true }
+  | { close: true };
+
+/** What it answers: one answer for each question. */
+export type TableAnswer =
+  | { columns: string[]; rows: number }
+  | { rows: Record<string, unknown>[]; share: number }
+  | { end: true }
+  | { failed: string; bomb?: number };
+
+/** Heap that decoding may take; a row group of 64 MiB of text takes about 300 MB. */
+const HEAP_MIB = 1024;
+/** Time without an answer after which a file counts as hostile: a batch takes a second. */
+const SILENCE_MS = 120_000;
+
+export interface TableOptions {
+  /** Read only these columns. One that is not there is left out. */
+  columns?: readonly string[];
+  silenceMs?: number;
+  heapMib?: number;
+}
+
+export interface TableBatch {
+  /** The columns of the file, also those that are not read. */
+  columns: readonly string[];
+  rows: Record<string, unknown>[];
+  /** Share of the file that has been read, 0 … 1. */
+  share: number;
+}
+
+/** Threads that wait for a file; they keep nothing alive. */
+const idle: TableThread[] = [];
+
+/**
+ * Batches of rows, in order; at least one, which may be empty. A text whose bytes are not UTF-8 comes as a Uint8Array; other binary values as base64, dates
+ * as ISO 8601, integers beyond 2⁵³ as text. CORRUPT when the file is damaged or takes too much memory or time, BOMB when it expands without end.
+ */
+export async function* tableBatches(
+  path: string,
+  kind: TableKind,
+  { columns: only, silenceMs = SILENCE_MS, heapMib = HEAP_MIB }: TableOptions = {},
+): AsyncGenerator<TableBatch> {
+  const thread = (heapMib === HEAP_MIB && idle.pop()) || new TableThread(heapMib);
+  let good = false;
+  const ask = async (question: TableQuestion): Promise<TableAnswer> => {
+    const answer = await thread.ask(question, silenceMs);
+    if ('failed' in answer) {
+      good = heapMib === HEAP_MIB && answer.failed !== DEAD && answer.failed !== SLOW;
+      if (answer.bomb !== undefined) throw bomb(path, answer.bomb, 200);
+      if (answer.failed === CHANGED) throw changed(path);
+      throw damagedTable(path, kind === 'parquet' ? 'Parquet' : 'Arrow', answer.failed);
+    }
+    return answer;
+  };
+  try {
+    const opened = (await ask({ open: { path, kind, columns: only } })) as Extract<TableAnswer, { columns: string[] }>;
+    yield { columns: opened.columns, rows: [], share: 0 };
+    for (;;) {
+      const answer = await ask({ next: true });
+      if ('end' in answer) break;
+      yield { columns: opened.columns, ...(answer as Extract<TableAnswer, { share: number }>) };
+    }
+    good = heapMib === HEAP_MIB;
+  } finally {
+    if (good) {
+      thread.rest();
+      idle.push(thread);
+    } else if (!thread.dead && heapMib === HEAP_MIB) {
+      // Left in the middle: the file is closed, the thread serves the next one.
+      await thread.ask({ close: true }, silenceMs);
+      thread.rest();
+      if (!thread.dead) idle.push(thread);
+    } else await thread.stop();
+  }
+}
+
+const DEAD = 'decoding it takes more memory than any text needs';
+const SLOW = 'decoding it does not come to an end';
+export const CHANGED = 'changed';
+
+class TableThread {
+  readonly #worker: Worker;
+  #answered: ((answer: TableAnswer) => void) | undefined;
+  dead = false;
+
+  constructor(heapMib: number) {
+    this.#worker = new Worker(threadFile('table-worker'), {
+      resourceLimits: { maxOldGenerationSizeMb: heapMib, maxYoungGenerationSizeMb: 48 },
+    });
+    this.#worker.on('message', (answer: TableAnswer) => this.#answered?.(answer));
+    this.#worker.on('error', (error) =>
+      this.#die((error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY' ? DEAD : error.message),
+    );
+    this.#worker.on('exit', () => this.#die(DEAD));
+  }
+
+  async ask(question: TableQuestion, silenceMs: number): Promise<TableAnswer> {
+    if (this.dead) return { failed: DEAD };
+    this.#worker.ref();
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<TableAnswer>((resolve) => {
+        this.#answered = resolve;
+        timer = setTimeout(() => {
+          this.dead = true;
+          resolve({ failed: SLOW });
+        }, silenceMs);
+        this.#worker.postMessage(question);
+      });
+    } finally {
+      clearTimeout(timer);
+      this.#answered = undefined;
+    }
+  }
+
+  /** Keeps nobody waiting for it. */
+  rest(): void {
+    this.#worker.unref();
+  }
+
+  async stop(): Promise<void> {
+    this.dead = true;
+    await this.#worker.terminate();
+  }
+
+  #die(reason: string): void {
+    this.dead = true;
+    this.#answered?.({ failed: reason });
+    const at = idle.indexOf(this);
+    if (at >= 0) idle.splice(at, 1);
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Damaged and hostile Parquet, Arrow and Zstandard files: every one ends in an error with a code, or is read; never in a crash, a hang or an error of some library.
+ *
+ *     npx tsx test/reliability/fuzz-tables.ts [--cases=20000] [--seed=1]
+ */
+import { rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { tableFromJSON, tableToIPC } from 'apache-arrow';
+import { parquetWriteBuffer } from 'hyparquet-writer';
+import { hash32 } from '../../src/data/order.ts';
+import { Rejects } from '../../src/data/rejects.ts';
+import { documentsOf, type SourceKind } from '../../src/data/sources.ts';
+import { QkvError } from '../../src/errors.ts';
+import { zstdOf } from './zstd-writer.ts';
+
+export interface FuzzCounts {
+  read: number;
+  refused: number;
+  /** Errors without a code, with the case that brings them back. */
+  untyped: string[];
+  slowestMs: number;
+}
+
+/** Good files of each kind, small, with most of what the formats have. */
+function originals(): { kind: SourceKind; bytes: Buffer }[] {
+  const text = Array.from({ length: 60 }, (_, i) => (i % 7 === 3 ? null : `row ${i} ${'春眠不觉晓'.repeat(i % 4)}`));
+  const rows = text.map((t, id) => ({ id, text: t, list: [id, id + 1], part: { a: id, b: String(id) } }));
+  const parquet = (codec: 'SNAPPY' | 'UNCOMPRESSED') =>
+    parquetWriteBuffer({
+      codec,
+      rowGroupSize: 25,
+      columnData: [
+        { name: 'text', data: text, type: 'STRING', nullable: true },
+        { name: 'id', data: text.map((_, i) => i), type: 'INT32' },
+        { name: 'same', data: text.map(() => 'the same'), type: 'STRING' },
+      ],
+    });
+  const table = tableFromJSON(rows);
+  return [
+    { kind: 'parquet', bytes: Buffer.from(parquet('SNAPPY')) },
+    { kind: 'parquet', bytes: Buffer.from(parquet('UNCOMPRESSED')) },
+    { kind: 'arrow', bytes: Buffer.from(tableToIPC(table, 'file')) },
+    { kind: 'arrow', bytes: Buffer.from(tableToIPC(table, 'stream')) },
+    { kind: 'text', bytes: zstdOf(Buffer.from(rows.map((r) => JSON.stringify(r)).join('\n'))) },
+  ];
+}
+
+/** One damage: bytes changed, a number made extreme, a stretch removed, doubled or cut off. */
+function damaged(bytes: Buffer, seed: number, n: number): Buffer {
+  const out = Buffer.from(bytes);
+  const pick = (k: number, below: number) => hash32(seed, n, k) % below;
+  // The ends of a file are where its structure is.
+  const place = (k: number) =>
+    pick(k, 2) === 0
+      ? pick(k + 1, out.length)
+      : pick(k + 2, 2) === 0
+        ? pick(k + 3, Math.min(200, out.length))
+        : out.length - 1 - pick(k + 3, Math.min(600, out.length));
+  for (let k = 0; k <= pick(1, 4); k++) {
+    const at = place(10 * k + 2);
+    const extreme = [0xff, 0x7f, 0x80, 0x00, 0x01];
+    switch (pick(10 * k + 7, 5)) {
+      case 0:
+        out[at] = pick(10 * k + 8, 256);
+        break;
+      case 1:
+        out[at] ^= 1 << pick(10 * k + 8, 8);
+        break;
+      case 2:
+        out.fill(extreme[pick(10 * k + 8, 5)], at, Math.min(out.length, at + 4));
+        break;
+      case 3:
+        if (at + 8 < out.length) out.writeUInt32LE(hash32(seed, n, k, 9), at);
+        break;
+      default:
+        out.copyWithin(at, place(10 * k + 9));
+    }
+  }
+  return pick(5, 6) === 0 ? out.subarray(0, pick(6, out.length)) : out;
+}
+
+export async function fuzzTables(path: string, { seed, cases }: { seed: number; cases: number }): Promise<FuzzCounts> {
+  const counts: FuzzCounts = { read: 0, refused: 0, untyped: [], slowestMs: 0 };
+  const all = originals();
+  for (let n = 0; n < cases; n++) {
+    const { kind, bytes } = all[n % all.length];
+    const input = damaged(bytes, seed, n);
+    writeFileSync(path, input);
+    const { mtimeMs } = (await import('node:fs')).statSync(path);
+    const began = performance.now();
+    try {
+      for await (const _ of documentsOf({ path, name: 'x', kind, size: input.length, mtimeMs }, { rejects: new Rejects(1) }))
+        void _;
+      counts.read++;
+    } catch (error) {
+      if (error instanceof QkvError) counts.refused++;
+      else counts.untyped.push(`seed ${seed} case ${n} ${kind}: ${(error as Error).stack?.split('\n').slice(0, 3).join(' | ')}`);
+    }
+    counts.slowestMs = Math.max(counts.slowestMs, performance.now() - began);
+  }
+  return counts;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const option = (name: string, otherwise: number) =>
+    Number(process.argv.find((a) => a.startsWith(`--${name}=`))?.split('=')[1] ?? otherwise);
+  const path = join(tmpdir(), `qkv-fuzz-tables-${process.pid}.bin`);
+  const counts = await fuzzTables(path, { seed: option('seed', 1), cases: option('cases', 20_000) });
+  rmSync(path, { force: true });
+  console.log(JSON.stringify(counts, null, 1));
+  process.exitCode = counts.untyped.length === 0 ? 0 : 1;
+}
