@@ -46,7 +46,10 @@ export interface Imported {
  * Makes a run of what `openPublished` opens: its config.json, its weights in their own types, its tokenizer. All of it or nothing.
  * @throws CheckpointError of the readers · QkvError E151 (the name exists), E157
  */
-export async function importModel(source: string, o: { root?: string; name?: string; env?: object } = {}): Promise<Imported> {
+export async function importModel(
+  source: string,
+  o: { root?: string; name?: string; called?: string; env?: object } = {},
+): Promise<Imported> {
   const published = await openPublished(source);
   try {
     return await importPublished(published, o);
@@ -57,7 +60,7 @@ export async function importModel(source: string, o: { root?: string; name?: str
 
 async function importPublished(
   published: Published,
-  { root = 'runs', name, env = {} }: { root?: string; name?: string; env?: object },
+  { root = 'runs', name, called, env = {} }: { root?: string; name?: string; called?: string; env?: object },
 ): Promise<Imported> {
   const { reader, read } = watched(published.weights);
   const loaded = loadPublished({ ...published, weights: reader });
@@ -81,7 +84,7 @@ async function importPublished(
   });
   const run = createRun({
     root,
-    name: name ?? freeName(published.source, root),
+    name: name ?? freeName(called ?? published.source, root),
     config,
     env: { ...env, imported: { source: published.source, container: published.kind } },
   });
@@ -158,8 +161,10 @@ function settingsOfRun(loaded: LoadedPublished): TrainConfig {
   return {
     ...config,
     ...shape,
+    data: null as never, // to be named by who trains on
+    objective: ({ decoder: 'causal', encoder: 'masked', 'encoder-decoder': 'pairs' } as const)[loaded.kind],
     contextLength,
-    vocabSize,
+    ...(vocabSize >= 257 ? { vocabSize } : {}), // of a bpe vocabulary; smaller ones are found with the tokenizer
     size: null,
     depth: null,
     from: 'step-000000',

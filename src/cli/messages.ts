@@ -852,13 +852,13 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
       text(
         `${v.repo} has no file that was asked for, and no weights of a kind that qkv reads on its own`,
         `It has: ${some(v.files, ', ', 8)}`,
-        `Choose with --file NAME or a pattern such as '*Q8_0.gguf'`,
+        `Choose with file=NAME or a pattern such as file='*Q8_0.gguf'`,
       ),
     zh: (v) =>
       text(
         `${v.repo} 里没有所要的文件，也没有 qkv 能自动选中的权重`,
         `现有：${some(v.files, '、', 8)}`,
-        `用 --file 指定文件名，或用 '*Q8_0.gguf' 这样的模式`,
+        `用 file= 指定文件名，或用 file='*Q8_0.gguf' 这样的模式`,
       ),
   },
   E176: {

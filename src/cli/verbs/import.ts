@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { type Imported, importModel } from '../../applications/import-model.ts';
 import { bytes, compact, count } from '../format.ts';
+import { fetchSource, hubSettings } from '../hub-source.ts';
 import { here, shellWord } from '../messages.ts';
 import { type Output, printable } from '../output.ts';
 import type { Verb } from '../verb.ts';
@@ -16,26 +17,33 @@ const own = {
     .nullable()
     .default(null)
     .meta({ en: 'name of the run; auto: that of the folder or file', zh: '运行的名字；auto：文件夹或文件的名字' }),
+  ...hubSettings,
 };
 
 export const importVerb: Verb = {
   name: 'import',
   about: {
-    en: 'a model that others made as a run: a Hugging Face folder, .safetensors, .bin, .pt or .gguf',
-    zh: '把他人的模型变成一次运行：Hugging Face 文件夹、.safetensors、.bin、.pt 或 .gguf',
+    en: 'a model that others made as a run: a folder, .safetensors, .bin, .pt, .gguf, files of TensorFlow, or ORG/NAME of a hub',
+    zh: '把他人的模型变成一次运行：文件夹、.safetensors、.bin、.pt、.gguf、TensorFlow 格式，或 hub 上的 组织/名字',
   },
   words: [{ name: 'SOURCE' }],
   settings: own,
   flags: [rootFlag],
-  examples: ['qkv import models/SmolLM2-135M', 'qkv import model.gguf name=smol', 'qkv import models/bert-base-chinese --json'],
+  examples: [
+    'qkv import HuggingFaceTB/SmolLM2-135M',
+    'qkv import models/SmolLM2-135M',
+    'qkv import model.gguf name=smol',
+    'qkv import models/bert-base-chinese --json',
+  ],
   async run(args, out) {
-    const { name } = verbSettings(own, args);
-    const [source] = args.words;
+    const { name, ...hub } = verbSettings(own, args);
+    const { path: source, repo } = await fetchSource(args.words[0], hub, out);
     out.live(out.t({ en: `reading ${source} …`, zh: `正在读取 ${source}…` }));
     const began = performance.now();
     const found = await importModel(source, {
       root: args.flags['root'] as string | undefined,
       name: name ?? undefined,
+      called: repo,
       env: { qkv: version(), node: process.version },
     });
     out.live('');
