@@ -38,6 +38,7 @@ const shows: Record<string, RegExp | ((stdout: string) => void)> = {
     expect(rotary[3]).toBeGreaterThan(1.05 * rotary[0]);
   },
   '15': /16 of 16 repeated tokens said right[\s\S]*layer 1, a head that looks at what followed/,
+  '16': /= 3\)[^\n]*sees {2}3[\s\S]*= 7\)[^\n]*sees {2}7[\s\S]*= 31\)[^\n]*sees 31[\s\S]*1 layer +│[^ ]*│ sees 48 of 48/,
 };
 
 test.each(examples)('examples/%s runs and shows what it says', (file) => {
