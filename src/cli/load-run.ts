@@ -1,4 +1,5 @@
 /** A run as something that writes: its settings, its tokenizer and its model with the weights of a checkpoint. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type AnyModel, loadModel } from '../applications/model-folder.ts';
 import { readTokenizer } from '../applications/tokenizer.ts';
@@ -20,6 +21,8 @@ interface Loaded {
   step: number;
   config: TrainConfig;
   tokenizer: Tokenizer;
+  /** Ids that end a text, as generation_config.json of an imported model says. */
+  endIds: number[];
 }
 /** A run whose model writes on. */
 export interface LoadedRun extends Loaded {
@@ -32,7 +35,7 @@ export interface LoadedAny extends Loaded {
 
 /** The settings of a run, from its config.json, checked like any other file. */
 export function configOfRun(folder: string): TrainConfig {
-  return resolve(writtenIn(folder), []).config;
+  return resolve(writtenIn(folder), [], { needData: false }).config; // an imported model has none
 }
 
 export function writtenIn(folder: string): Written[] {
@@ -71,7 +74,14 @@ export function loadAnyRun(spec: string, { root, backend = null, threads = null 
     });
   }
   const any = loadModel(found.folder, { strict: config.from === null });
-  return { name, folder, checkpoint: found.folder, step: found.step, config, any, tokenizer };
+  return { name, folder, checkpoint: found.folder, step: found.step, config, any, tokenizer, endIds: endIdsOf(found.folder) };
+}
+
+function endIdsOf(folder: string): number[] {
+  const file = join(folder, 'generation_config.json');
+  if (!existsSync(file)) return [];
+  const { eos_token_id: ends } = readJson(file) as { eos_token_id?: unknown };
+  return [ends].flat().filter((id): id is number => typeof id === 'number');
 }
 
 /** The same of a run whose model writes on. @throws E113 when it is of another kind */

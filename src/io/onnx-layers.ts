@@ -65,6 +65,10 @@ export class Layers {
     switch (kind) {
       case 'relu':
         return graph.op('Relu', [x]);
+      case 'reluSquared': {
+        const y = graph.op('Relu', [x]);
+        return graph.mul(y, y);
+      }
       case 'tanh':
         return graph.tanh(x);
       case 'silu':

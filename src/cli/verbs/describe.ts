@@ -104,7 +104,7 @@ async function wanted(args: Args, out: Output): Promise<{ config: TrainConfig; v
   }
   if (!isFile) {
     const { name, folder, step } = resolveRun(word, { root: args.flags['root'] as string | undefined });
-    const { config } = resolve(writtenIn(folder), settingsOfArguments(args.settings));
+    const { config } = resolve(writtenIn(folder), settingsOfArguments(args.settings), { needData: false });
     const found = findCheckpoint(folder, { step });
     if (found)
       return { name, config, vocabSize: (readJson(join(found.folder, 'config.json')) as { vocab_size: number }).vocab_size };

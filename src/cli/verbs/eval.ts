@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Score } from '../../applications/events.ts';
 import { answersOf } from '../../applications/answers.ts';
+import { QkvError } from '../../errors.ts';
 import { openTask } from '../../applications/tasks/open.ts';
 import type { Task } from '../../applications/tasks/task.ts';
 import { preparedFolder } from '../../applications/text-data.ts';
@@ -70,6 +71,7 @@ export const evaluate: Verb = {
       ...(other && own['data.targetFile'] === undefined ? { 'data.targetFile': null } : {}),
       ...own,
     };
+    if (config.data === '') throw new QkvError('E105', 'an imported model has no data of its own: data=FILE', { key: 'data' });
     const temporary = other ? await mkdtemp(join(tmpdir(), 'qkv-eval-')) : undefined;
     const folder = temporary ?? preparedFolder(config, run.tokenizer.vocabSize, join(dirname(run.folder), '.data'));
     const interrupted = new AbortController();

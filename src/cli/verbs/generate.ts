@@ -178,7 +178,7 @@ export const generate: Verb = {
         topP: topP ?? undefined,
         minP: minP ?? undefined,
         seed,
-        stopIds: end === undefined ? [] : [end],
+        stopIds: end === undefined ? run.endIds : [end, ...run.endIds],
       });
       for await (const step of batch) {
         if (firstAt === 0) firstAt = performance.now();
@@ -235,7 +235,7 @@ export const generate: Verb = {
 
 /** The ids of a prompt. E160 when it is longer than the context, unless its end may be kept; E162 for a character that the vocabulary lacks. */
 export function promptIds({ tokenizer, model }: LoadedRun, prompt: string, truncate: boolean): number[] {
-  const ids = [...encodeText(tokenizer, prompt)];
+  const ids = [...encodeText(tokenizer, prompt, { addSpecialTokens: true })]; // <s> of the models that begin with one
   const { contextLength } = model.config;
   if (ids.length <= contextLength) return ids;
   if (!truncate)

@@ -12,6 +12,7 @@ import {
   byteTokenizer,
   charTokenizer,
   describeToken,
+  type EncodeOptions,
   type Tokenizer,
   tokenizerToJson,
   trainBpe,
@@ -44,9 +45,9 @@ export async function loadTokenizer(word: string): Promise<{ tokenizer: Tokenize
 }
 
 /** Encodes, and names the first character that the vocabulary lacks (E162). */
-export function encodeText(tokenizer: Tokenizer, text: string): Int32Array {
+export function encodeText(tokenizer: Tokenizer, text: string, options: EncodeOptions = {}): Int32Array {
   try {
-    return tokenizer.encode(text);
+    return tokenizer.encode(text, options);
   } catch (error) {
     // Which character? The error of a whole text does not say where.
     let position = 0;
