@@ -23,11 +23,14 @@ export function packLengths(lengths: ArrayLike<number>, T: number): number[][] {
   return rows;
 }
 
-/** A document in parts of at most T + 1 tokens, each beginning with the last token of the one before: every token but the first is a target exactly once. */
-export function chunksOf(ids: Int32Array, T: number): Int32Array[] {
+/**
+ * A document in parts of at most T + 1 tokens, each beginning with the last token of the one before: every token but the first is a target exactly once. A loss mask is
+ * cut alike.
+ */
+export function chunksOf<A extends Int32Array | Uint8Array>(ids: A, T: number): A[] {
   if (ids.length <= T + 1) return [ids];
-  const parts: Int32Array[] = [];
-  for (let at = 0; at < ids.length - 1; at += T) parts.push(ids.subarray(at, Math.min(ids.length, at + T + 1)));
+  const parts: A[] = [];
+  for (let at = 0; at < ids.length - 1; at += T) parts.push(ids.subarray(at, Math.min(ids.length, at + T + 1)) as A);
   return parts;
 }
 
@@ -46,13 +49,14 @@ export interface PackedBatch {
 
 /**
  * One batch of packed rows. Document i gives the pairs (ids[k], ids[k + 1]), so it takes ids.length − 1 places, which must be 1 … T; `rows` says which
- * documents lie in which row (`packLengths` of those lengths).
+ * documents lie in which row (`packLengths` of those lengths). `masks`: for each document which tokens are worth a loss (`encodeDialogue` of tokenizers/); the others are seen
+ * but are no targets.
  */
 export function packedBatch(
   documents: readonly Int32Array[],
   rows: readonly (readonly number[])[],
   T: number,
-  { pad = 0, ignoreIndex = IGNORE_INDEX }: { pad?: number; ignoreIndex?: number } = {},
+  { pad = 0, ignoreIndex = IGNORE_INDEX, masks }: { pad?: number; ignoreIndex?: number; masks?: readonly Uint8Array[] } = {},
 ): PackedBatch {
   const B = rows.length;
   const inputs = new Int32Array(B * T).fill(pad);
@@ -68,10 +72,15 @@ export function packedBatch(
         throw new RangeError(`packedBatch: document ${i} with ${documents[i].length} tokens does not fit row ${b} of ${T}`);
       inputs.set(documents[i].subarray(0, length), at);
       targets.set(documents[i].subarray(1), at);
+      const mask = masks?.[i];
+      if (mask && mask.length !== length + 1)
+        throw new RangeError(`packedBatch: document ${i} has ${length + 1} tokens, its mask ${mask.length}`);
+      let seen = 0;
+      if (mask) for (let k = 0; k < length; k++) if (!mask[k + 1]) [targets[at + k], seen] = [ignoreIndex, seen + 1];
       numbers.fill(n, at, at + length);
       for (let k = 0; k < length; k++) positions[at + k] = k;
       at += length;
-      targetTokens += length;
+      targetTokens += length - seen;
     }
   }
   return { inputs, targets, documents: numbers, positions, shape: [B, T], targetTokens };

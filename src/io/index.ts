@@ -31,6 +31,18 @@ export {
 } from './hugging-face-bert.ts';
 export { loadEncoderDecoder, type PublishedT5, publishedT5Config, t5StoredAs } from './hugging-face-t5.ts';
 export { openPublished, openPublishedFolder, type Published, type PublishedSource } from './published.ts';
+export { publishedConfig, storedAs } from './hugging-face.ts';
 export { savePretrained } from './save-pretrained.ts';
 export { fillTensors, loadPretrained, loadWeights } from './model-weights.ts';
-export { hasTokenizer, type LoadedTokenizer, loadTokenizer, tokenizerConfig, type TokenizerFormat } from './load-tokenizer.ts';
+export {
+  hasTokenizer,
+  type LoadedTokenizer,
+  loadChatTemplate,
+  loadTokenizer,
+  tokenizerConfig,
+  type TokenizerFormat,
+} from './load-tokenizer.ts';
+export { downloadFromHub, type HubOptions, type HubProgress, type HubSnapshot, hubCacheFolder, isHubName } from './hub.ts';
+export { openHdf5 } from './hdf5.ts';
+export { openTensorflowCheckpoint } from './tensorflow-checkpoint.ts';
+export { openTfjs, saveTfjs, type SaveTfjsOptions } from './tfjs.ts';

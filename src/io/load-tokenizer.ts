@@ -5,6 +5,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { QkvError } from '../errors.ts';
+import { type ChatTemplate, compileChatTemplate } from '../tokenizers/chat-template.ts';
 import { looksLikeTiktoken, tokenizerFromTiktoken } from '../tokenizers/tiktoken.ts';
 import type { TiktokenOptions } from '../tokenizers/tiktoken.ts';
 import { tokenizerFromJson } from '../tokenizers/tokenizer-json.ts';
@@ -145,4 +146,24 @@ function specialsOf(config: Readonly<Record<string, unknown>>): string[] {
     .map(content)
     .filter((token): token is string => typeof token === 'string' && token !== '');
   return named.length ? [...new Set(named)] : ['<|endoftext|>'];
+}
+
+/**
+ * The chat template of a model's folder: `chat_template.jinja`, else `chat_template` in `tokenizer_config.json` (of several by name, the one called `default`);
+ * undefined where it has none. The special tokens that a template may name come from the same configuration. Throws TOKENIZER where it is no template.
+ */
+export async function loadChatTemplate(folder: string): Promise<ChatTemplate | undefined> {
+  const config = tokenizerConfig(folder);
+  const file = join(folder, 'chat_template.jinja');
+  const given = existsSync(file) ? text(read(file)) : config['chat_template'];
+  const listed = Array.isArray(given)
+    ? (given as { name?: unknown; template?: unknown }[]).find((entry) => entry?.name === 'default')?.template
+    : given;
+  if (typeof listed !== 'string') return undefined;
+  const specialTokens: Record<string, string> = {};
+  for (const [key, value] of Object.entries(config)) {
+    const content = typeof value === 'object' && value !== null && 'content' in value ? value.content : value;
+    if (/^[a-z_]+_token$/.test(key) && typeof content === 'string') specialTokens[key] = content;
+  }
+  return compileChatTemplate(listed, { specialTokens });
 }

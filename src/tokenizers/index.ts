@@ -12,6 +12,8 @@ export type { TrainUnigramOptions } from './train/unigram.ts';
 export { countWords } from './train/count-words.ts';
 export type { WordCounts } from './train/count-words.ts';
 export { tokenizerFromJson, tokenizerToJson } from './tokenizer-json.ts';
+export { chatmlTemplate, chatmlTokens, compileChatTemplate, encodeDialogue, neutral } from './chat-template.ts';
+export type { ChatMessage, ChatTemplate, EncodedDialogue, RenderedDialogue, RenderOptions } from './chat-template.ts';
 export { tokenizerFromTiktoken, tiktokenFile } from './tiktoken.ts';
 export type { TiktokenOptions } from './tiktoken.ts';
 export { mergesFiles, tokenizerFromMerges, tokenizerFromVocabTxt, vocabTxt } from './vocabulary-files.ts';

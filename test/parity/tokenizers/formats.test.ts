@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { QkvError } from '../../../src/errors.ts';
-import { loadTokenizer } from '../../../src/io/load-tokenizer.ts';
+import { loadChatTemplate, loadTokenizer } from '../../../src/io/load-tokenizer.ts';
 import {
   mergesFiles,
   tiktokenFile,
@@ -119,6 +119,33 @@ test('one loader for all: by folder and by file, special tokens from tokenizer_c
   const { tokenizer, format } = await loadTokenizer(ranks, { pattern: 'gpt2' });
   expect(format).toBe('tiktoken');
   expect(tokenizer.encode('the cat')).toEqual(trained.encode('the cat'));
+});
+
+test('the chat template of a folder: the file, or the configuration, with the special tokens that it names', async () => {
+  const config = {
+    bos_token: { content: '<s>' },
+    eos_token: '</s>',
+    chat_template: '{{ bos_token }}{{ messages[0].content }}{{ eos_token }}',
+  };
+  const messages = [{ role: 'user', content: 'hi' }];
+  const inConfig = inFolder('chat-config', { 'tokenizer_config.json': JSON.stringify(config) });
+  expect((await loadChatTemplate(inConfig))?.render(messages)).toBe('<s>hi</s>');
+  const several = {
+    ...config,
+    chat_template: [
+      { name: 'tool_use', template: 'x' },
+      { name: 'default', template: 'y{{ bos_token }}' },
+    ],
+  };
+  expect(
+    (await loadChatTemplate(inFolder('chat-several', { 'tokenizer_config.json': JSON.stringify(several) })))?.render(messages),
+  ).toBe('y<s>');
+  const inFile = inFolder('chat-file', {
+    'tokenizer_config.json': JSON.stringify(config),
+    'chat_template.jinja': '[{{ messages[0].role }}]',
+  });
+  expect((await loadChatTemplate(inFile))?.render(messages)).toBe('[user]');
+  expect(await loadChatTemplate(folder)).toBeUndefined();
 });
 
 test('what is no tokenizer is a typed error that names the file', async () => {
