@@ -169,6 +169,24 @@ napi_value submit(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/// submitMany(words): queues the commands in the area, each after its number of words.
+napi_value submitMany(napi_env env, napi_callback_info info) {
+  napi_value arg[1];
+  if (!arguments(env, info, arg)) return nullptr;
+  const Env& e = *self(env);
+  const auto words = static_cast<size_t>(number(env, arg[0]));
+  if (words > e.areaWords) {
+    napi_throw_range_error(env, nullptr, "native: no such commands");
+    return nullptr;
+  }
+  for (size_t at = 0; at < words;) {
+    const auto count = static_cast<size_t>(e.area[at]);
+    submitKernel(e.area + at + 1, count);
+    at += 1 + count;
+  }
+  return nullptr;
+}
+
 /// alloc(bytes): area[0] = offset (−1: no room), area[1] = what free() wants.
 napi_value alloc(napi_env env, napi_callback_info info) {
   napi_value arg[1];
@@ -379,7 +397,7 @@ NAPI_MODULE_INIT() {
   const struct {
     const char* name;
     napi_callback f;
-  } functions[] = {{"useArea", useArea}, {"submit", submit},     {"alloc", alloc}, {"free", release},     {"usage", usage},      {"trim", trim},
+  } functions[] = {{"useArea", useArea}, {"submit", submit}, {"submitMany", submitMany},     {"alloc", alloc}, {"free", release},     {"usage", usage},      {"trim", trim},
                    {"write", write},     {"read", read},         {"sync", sync},   {"readSync", readSync}, {"measure", measure}, {"describe", describe}, {"clocks", clocks}};
   for (const auto& [label, f] : functions) {
     napi_value v;

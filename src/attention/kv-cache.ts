@@ -32,15 +32,24 @@ export class KVCache implements AttentionCache {
   readonly #k: Tensor;
   readonly #v: Tensor;
 
-  /** B sequences, G key-value heads, S tokens at most, D channels a head. */
+  /** B sequences, G key-value heads, S tokens at most, D channels a head. `memory`: keys and values to use instead of new ones. */
   constructor(
     readonly B: number,
     readonly G: number,
     readonly S: number,
     readonly D: number,
+    memory?: readonly [k: Tensor, v: Tensor],
   ) {
-    this.#k = Tensor.zeros([B, G, S, D]).asParameter().freeze();
-    this.#v = Tensor.zeros([B, G, S, D]).asParameter().freeze();
+    const [k, v] = memory ?? [Tensor.zeros([B, G, S, D]), Tensor.zeros([B, G, S, D])];
+    this.#k = k.asParameter().freeze();
+    this.#v = v.asParameter().freeze();
+  }
+
+  /** Sequence b as a cache of its own, in the memory of this one, to fill the rows one by one; set `length` here when all are equally long. */
+  row(b: number): KVCache {
+    const row = new KVCache(1, this.G, this.S, this.D, [this.#k.slice(0, b, b + 1), this.#v.slice(0, b, b + 1)]);
+    row.length = this.length;
+    return row;
   }
 
   /** Adds k and v (B, G, T, D); returns views of all that is held, (B, G, length, D). */

@@ -1,6 +1,7 @@
-import type { AttentionCache } from '../attention/index.ts';
+import { type AttentionCache, KVCache } from '../attention/index.ts';
 import { noGrad, Rng, type Tensor, tidy } from '../tensor/index.ts';
 import { sample, type SamplingOptions } from './sampling.ts';
+import { Stepper } from './stepper.ts';
 
 /** What decoding needs of a model: logits of the last place, and caches. Any decoder has them. */
 export interface Writer {
@@ -30,74 +31,126 @@ export async function* generate(
   for await (const [id] of generateBatch(model, [prompt], options)) yield id;
 }
 
-/** The same for several prompts at once; each step gives one id a prompt, or −1 for a text that has ended. */
+/**
+ * The same for several prompts at once; each step gives one id a prompt, or −1 for a text that has ended. Prompts of one length go through the
+ * model together, so that its weights are read once a step for all of them; prompts of another length are another group.
+ */
 export async function* generateBatch(
   model: Writer,
   prompts: readonly (readonly number[])[],
   options: GenerateOptions = {},
 ): AsyncGenerator<number[], void> {
   const { maxTokens = Infinity, seed = 0, stopIds = [] } = options;
-  const states = prompts.map((prompt) => new Sequence(model, prompt, new Rng(seed)));
+  const texts = prompts.map((prompt) => new Text(prompt, new Rng(seed)));
+  const groups = groupsOf(model, texts, Math.min(model.config.contextLength, longest(prompts) + maxTokens));
   try {
     for (let n = 0; n < maxTokens; n++) {
-      const reads = states.map((s) => (s.ended ? undefined : s.next()));
-      const step: number[] = [];
-      for (const [i, s] of states.entries()) {
-        const logits = await reads[i];
-        step.push(logits ? s.take(logits, options, stopIds) : -1);
+      const reads = groups.map((g) => g.next());
+      for (const [g, group] of groups.entries()) {
+        const logits = await reads[g];
+        if (logits) group.take(logits, options, stopIds);
       }
+      const step = texts.map((t) => t.latest);
       if (step.every((id) => id < 0)) return;
       yield step;
     }
   } finally {
-    for (const s of states) s[Symbol.dispose]();
+    for (const g of groups) g[Symbol.dispose]();
   }
 }
+const longest = (prompts: readonly (readonly number[])[]): number => Math.max(0, ...prompts.map((p) => p.length));
 
-/** One text being written: its ids, the part of them that the caches hold, and its own draws. */
-class Sequence implements Disposable {
+/** One text being written: its ids and its own draws. */
+class Text {
   readonly ids: number[];
-  ended = false;
-  readonly #caches: AttentionCache[];
-  /** Where in `ids` the caches begin. */
-  #from = 0;
-
+  /** What the last step gave; −1 once the text has ended. */
+  latest = 0;
   constructor(
-    readonly model: Writer,
     prompt: readonly number[],
     readonly rng: Rng,
   ) {
     if (prompt.length === 0)
       throw new RangeError('generate: the prompt is empty; give at least one id (an end-of-text token, or a newline)');
     this.ids = [...prompt];
-    this.#caches = model.newCaches(1);
   }
-  /** Starts the read of the logits (V) for the next id. */
-  next(): Promise<Float32Array> {
-    const { contextLength } = this.model.config;
+  get ended(): boolean {
+    return this.latest < 0;
+  }
+}
+
+/** Texts of one length share their caches, a row each, where the model's caches have rows. */
+function groupsOf(model: Writer, texts: readonly Text[], places: number): Group[] {
+  const byLength = new Map<number, Text[]>();
+  for (const t of texts) byLength.set(t.ids.length, [...(byLength.get(t.ids.length) ?? []), t]);
+  return [...byLength.values()].flatMap((same) => {
+    const caches = model.newCaches(same.length, places);
+    if (same.length === 1 || caches.every((c) => c instanceof KVCache)) return [new Group(model, same, caches)];
+    for (const c of caches) c[Symbol.dispose]();
+    return same.map((t) => new Group(model, [t], model.newCaches(1, places)));
+  });
+}
+
+/** Texts of the same length, decoded together. */
+class Group implements Disposable {
+  readonly #model: Writer;
+  readonly #texts: readonly Text[];
+  readonly #caches: readonly AttentionCache[];
+  readonly #stepper: Stepper;
+  /** Where in the ids the caches begin. */
+  #from = 0;
+
+  constructor(model: Writer, texts: readonly Text[], caches: readonly AttentionCache[]) {
+    this.#model = model;
+    this.#texts = texts;
+    this.#caches = caches;
+    this.#stepper = new Stepper(model, caches, texts.length);
+  }
+  /** Starts the read of the logits (texts, V) for the next ids; undefined when all texts have ended. */
+  next(): Promise<Float32Array> | undefined {
+    if (this.#texts.every((t) => t.ended)) return undefined;
+    const { contextLength } = this.#model.config;
+    const length = this.#texts[0].ids.length;
     let held = this.#caches[0].length;
-    if (this.ids.length - this.#from > contextLength) {
+    if (length - this.#from > contextLength) {
       const keep = held === 0 ? contextLength : Math.max(1, contextLength >> 1);
-      this.#from = this.ids.length - keep;
+      this.#from = length - keep;
       for (const c of this.#caches) c.truncate(0);
       held = 0;
     }
-    const window = Int32Array.from(this.ids.slice(this.#from + held));
-    const logits = tidy(() => noGrad(() => this.model.nextLogits(window, [1, window.length], { caches: this.#caches })));
-    const read = logits.read() as Promise<Float32Array>;
-    logits.free();
-    return read;
+    const unread = length - this.#from - held;
+    if (unread === 1 && held > 0) return this.#stepper.step(Int32Array.from(this.#texts, (t) => t.ids[length - 1]));
+    return this.#readAll(this.#from + held, length);
   }
-  take(logits: Float32Array, options: SamplingOptions, stopIds: readonly number[]): number {
-    const id = sample(logits, options, this.rng, this.ids);
-    if (stopIds.includes(id)) {
-      this.ended = true;
-      return -1;
+  /** Reads ids `from` … `to` of each text, one text after the other: each as it would be alone. */
+  async #readAll(from: number, to: number): Promise<Float32Array> {
+    const V = this.#model.config.vocabSize;
+    const alone = this.#texts.length === 1;
+    const held = this.#caches[0].length;
+    const reads = this.#texts.map((text, b) => {
+      const rows = alone ? this.#caches : this.#caches.map((c) => (c as KVCache).row(b));
+      const ids = Int32Array.from(text.ids.slice(from, to));
+      const logits = tidy(() => noGrad(() => this.#model.nextLogits(ids, [1, ids.length], { caches: rows })));
+      const read = logits.read() as Promise<Float32Array>;
+      logits.free();
+      if (!alone) for (const r of rows) r[Symbol.dispose]();
+      return read;
+    });
+    if (!alone) for (const c of this.#caches) (c as KVCache).length = held + to - from;
+    if (alone) return reads[0];
+    const all = new Float32Array(reads.length * V);
+    for (const [b, read] of reads.entries()) all.set(await read, b * V);
+    return all;
+  }
+  take(logits: Float32Array, options: SamplingOptions, stopIds: readonly number[]): void {
+    const V = logits.length / this.#texts.length;
+    for (const [b, text] of this.#texts.entries()) {
+      const id = text.ended ? -1 : sample(logits.subarray(b * V, (b + 1) * V), options, text.rng, text.ids);
+      text.latest = stopIds.includes(id) ? -1 : id;
+      text.ids.push(Math.max(0, id)); // a text that has ended stays as long as the others of its group
     }
-    this.ids.push(id);
-    return id;
   }
   [Symbol.dispose](): void {
+    this.#stepper[Symbol.dispose]();
     for (const c of this.#caches) c[Symbol.dispose]();
   }
 }

@@ -22,3 +22,4 @@ export {
   type AttentionOptions,
   type LossOptions,
 } from './ops/index.ts';
+export { recordStep, type Recording, type Replay, replayOf } from './replay.ts';

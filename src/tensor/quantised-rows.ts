@@ -44,7 +44,8 @@ export function quantiseRows(values: ArrayLike<number>, K: number, bits: Bits): 
     for (let b = 0; b < blocks; b++) {
       const from = n * K + b * BLOCK;
       const inside = b * BLOCK < K;
-      const half = inside ? roundBlock(values, from, bits, code) : (code.fill(0), 0);
+      if (!inside) code.fill(0);
+      const half = inside ? roundBlock(values, from, bits, code) : 0;
       const scaleAt = n * bytes + codeBytes + 2 * b;
       out[scaleAt] = half & 255;
       out[scaleAt + 1] = half >> 8;

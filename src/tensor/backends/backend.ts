@@ -293,6 +293,22 @@ export interface Profile {
   kernels: ReadonlyMap<string, KernelTime>;
 }
 
+/** One kernel call, as a backend was given it. */
+export type Call = {
+  [N in KernelName]: {
+    name: N;
+    inputs: readonly (View | undefined)[];
+    outputs: readonly (View | undefined)[];
+    options: KernelOptions[N];
+  };
+}[KernelName];
+
+/** A list of calls, encoded once. */
+export interface Prepared {
+  /** Queues them all, each number moved k times as far as it is from the first list to the second. */
+  submit(k: number): void;
+}
+
 /**
  * Where tensors live and who computes on them. Work is queued in order: a kernel call may return before it has run; `read` resolves after everything
  * queued before it. Buffers may be freed while queued work still uses them: the order of the queue keeps that safe.
@@ -309,6 +325,8 @@ export interface Backend {
   /** The same, now; backends without it (a GPU) leave it undefined. */
   readSync?(view: View): TypedData;
   readonly kernels: Kernels;
+  /** The same kernels in two lists, which differ only in numbers of their views. Backends that cannot queue a list leave it undefined. */
+  prepare?(calls: readonly Call[], next: readonly Call[]): Prepared;
   /** Waits for what is queued; where the time went so far. Backends that keep no clock leave it undefined. The difference of two is the profile of what ran between. */
   profile?(): Profile;
   /** Threads, instruction set and memory limits, for `qkv doctor` and benchmarks. */

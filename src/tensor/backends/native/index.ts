@@ -2,7 +2,7 @@
 import { QkvError } from '../../../errors.ts';
 import type { DType } from '../../dtype.ts';
 import { bytesPerElement } from '../../dtype.ts';
-import type { Backend, Buffer, Kernel, KernelName, Kernels, KernelTime, Profile, TypedData, View } from '../backend.ts';
+import type { Backend, Buffer, Call, Kernel, KernelName, Kernels, KernelTime, Profile, TypedData, View } from '../backend.ts';
 import { binaryFns, kernelNames, reduceFns, unaryFns } from '../backend.ts';
 import { encoderOf } from './commands.ts';
 import { loadAddon } from './loader.ts';
@@ -78,6 +78,11 @@ export function createNative(): NativeBackend | undefined {
     return (inputs, outputs, options) => addon.submit(encode(inputs, outputs, options));
   };
   const kernels = Object.fromEntries(kernelNames.map((name) => [name, kernelOf(name)])) as unknown as Kernels;
+  const encodedWords = ({ name, inputs, outputs, options }: Call): number[] => {
+    if (missing.includes(name)) throw new Error(`native: the addon has no kernel "${name}". Rebuild it with npm run build.`);
+    const count = (encoderOf(name, grow) as (...a: unknown[]) => number)(inputs, outputs, options);
+    return Array.from(area.subarray(0, count));
+  };
 
   const memory = () => {
     addon.usage();
@@ -127,6 +132,21 @@ export function createNative(): NativeBackend | undefined {
     read: (view) => addon.read(address(view), room(view)),
     readSync: (view) => addon.readSync(address(view), room(view)),
     kernels,
+    prepare(calls, next) {
+      const encoded = [calls, next].map((list) => list.map((call) => encodedWords(call)));
+      const [base, moved] = encoded.map((list) => Float64Array.from(list.flatMap((words) => [words.length, ...words])));
+      if (base!.length !== moved!.length)
+        throw new RangeError('native: two lists of calls that differ in more than their numbers');
+      const changing = Array.from(base!.keys()).filter((i) => base![i] !== moved![i]);
+      return {
+        submit(k) {
+          const words = grow(base!.length);
+          words.set(base!);
+          for (const i of changing) words[i]! += k * (moved![i]! - base![i]!);
+          addon.submitMany(base!.length);
+        },
+      };
+    },
     describe: () => {
       const { limitBytes, reservedBytes } = memory();
       return { isa, threads, memoryLimitBytes: limitBytes, reservedBytes };

@@ -10,6 +10,8 @@ export interface Addon {
   useArea(area: Float64Array): void;
   /** Queues the command of so many words in the area. */
   submit(words: number): void;
+  /** Queues the commands in that many words of the area, each after the number of its words. */
+  submitMany(words: number): void;
   /** area[0] = offset (−1: no room), area[1] = the number that free wants. */
   alloc(bytes: number): void;
   /** False when it is not in use. */

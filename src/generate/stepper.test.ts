@@ -1,0 +1,63 @@
+import { expect, test } from 'vitest';
+import { QuantizedCache } from '../attention/index.ts';
+import { GPT2, Llama } from '../models/index.ts';
+import { dispose, quantise, type WeightPrecision } from '../nn/index.ts';
+import { backend, memory, Rng } from '../tensor/index.ts';
+import type { Writer } from './generate.ts';
+import { Stepper } from './stepper.ts';
+
+const shape = { vocabSize: 41, contextLength: 160, nLayer: 2, nHead: 4, dModel: 64 };
+const models: Record<string, () => Writer & object> = {
+  GPT2: () => new GPT2(shape, new Rng(4)),
+  Llama: () => new Llama({ ...shape, nKvHead: 2, qkNorm: true }, new Rng(4)),
+};
+/** Logits of 150 steps of two sequences, a way back to place 9 and 100 more. */
+async function write(model: Writer, replay: boolean): Promise<{ logits: Float32Array[]; replayed: number }> {
+  const caches = model.newCaches(2);
+  const stepper = new Stepper(model, caches, 2, { replay });
+  const logits: Float32Array[] = [];
+  let replayed = 0;
+  for (let n = 0; n < 250; n++) {
+    if (n === 150) for (const c of caches) c.truncate(9);
+    logits.push(await stepper.step(Int32Array.of((n * 7) % 41, (n * 11 + 3) % 41)));
+    if (stepper.replaying) replayed++;
+  }
+  stepper[Symbol.dispose]();
+  for (const c of caches) c[Symbol.dispose]();
+  return { logits, replayed };
+}
+
+test.each(
+  Object.keys(models).flatMap((name) => (['f32', 'int8'] as WeightPrecision[]).map((precision) => ({ name, precision }))),
+)('steps that are queued again give the bits of steps that run the model: $name $precision', async ({ name, precision }) => {
+  const model = models[name]();
+  quantise(model, precision);
+  const plain = await write(model, false); // makes the rotary tables
+  const live = memory.liveBytes;
+  const again = await write(model, true);
+  expect(again.logits).toEqual(plain.logits);
+  expect(plain.replayed).toBe(0);
+  if (backend().prepare) expect(again.replayed).toBeGreaterThan(240);
+  expect(memory.liveBytes).toBe(live);
+  dispose(model);
+});
+
+test('tables that end are met: rotary angles are made for 64 places, then for more', async () => {
+  const model = models.Llama();
+  const [again, plain] = [await write(model, true), await write(model, false)];
+  expect(again.logits).toEqual(plain.logits);
+  if (backend().prepare) expect(again.replayed).toBeGreaterThan(230);
+  dispose(model);
+});
+
+test('caches that are not known to grow by a place a token run the model', async () => {
+  const model = models.GPT2();
+  const quantised: Writer = {
+    config: model.config,
+    nextLogits: (...a) => model.nextLogits(...a),
+    newCaches: (B) => [0, 1].map(() => new QuantizedCache(B, 4, 160, 16)),
+  };
+  const { replayed } = await write(quantised, true);
+  expect(replayed).toBe(0);
+  dispose(model);
+});

@@ -1,0 +1,69 @@
+import { type AttentionCache, KVCache } from '../attention/index.ts';
+import { noGrad, type Recording, recordStep, type Replay, replayOf, type Tensor, tidy } from '../tensor/index.ts';
+import type { Writer } from './generate.ts';
+
+/** Steps that are watched at most before it is given up to find their rule. */
+const TRIES = 8;
+
+/**
+ * One more token for each of B sequences of the same length. The first steps run the model and are taken down; the others queue the same kernels
+ * again, moved on by a place, without running it (tensor/replay.ts). The results are the same to the bit.
+ */
+export class Stepper implements Disposable {
+  /** Caches that grow by a place a token: only there the next step is known from the last ones. */
+  readonly #growing: readonly KVCache[] | undefined;
+  #replay: Replay | undefined;
+  #first = 0;
+  #watched: { place: number; recording: Recording }[] = [];
+  #tries = 0;
+
+  constructor(
+    readonly model: Writer,
+    readonly caches: readonly AttentionCache[],
+    readonly B: number,
+    { replay = true }: { replay?: boolean } = {},
+  ) {
+    const { ropeScaling } = model.config as { ropeScaling?: { type?: string } };
+    const steady = ropeScaling?.type !== 'dynamic'; // its angles depend on the length
+    if (replay && steady && caches.every((c) => c instanceof KVCache)) this.#growing = caches as readonly KVCache[];
+  }
+
+  /** Whether steps are queued without running the model. */
+  get replaying(): boolean {
+    return this.#replay !== undefined;
+  }
+  /** ids (B), one a sequence → starts the read of the logits (B, V) that follow. */
+  step(ids: Int32Array): Promise<Float32Array> {
+    const place = this.caches[0].length;
+    if (this.#replay && place - this.#first <= this.#replay.last) {
+      const read = this.#replay.run(place - this.#first, ids);
+      for (const c of this.#growing!) c.length++;
+      return read as Promise<Float32Array>;
+    }
+    const logits = this.#growing && this.#tries < TRIES ? this.#watch(place, ids) : this.#run(ids);
+    const read = logits.read() as Promise<Float32Array>;
+    logits.free();
+    return read;
+  }
+  #run(ids: Int32Array): Tensor {
+    return tidy(() => noGrad(() => this.model.nextLogits(ids, [this.B, 1], { caches: this.caches })));
+  }
+  #watch(place: number, ids: Int32Array): Tensor {
+    this.#replay?.[Symbol.dispose](); // it has come to the end of a table
+    this.#replay = undefined;
+    const { result, recording } = recordStep(ids, () => this.#run(ids));
+    if (this.#watched.length > 0 && this.#watched.at(-1)!.place !== place - 1) this.#watched = [];
+    this.#watched.push({ place, recording });
+    if (this.#watched.length < 3) return result;
+    const [a, b, c] = this.#watched;
+    this.#replay = replayOf([a.recording, b.recording, c.recording]);
+    this.#first = a.place;
+    this.#tries = this.#replay ? 0 : this.#tries + 1;
+    this.#watched = this.#replay ? [] : [b, c];
+    return result;
+  }
+  [Symbol.dispose](): void {
+    this.#replay?.[Symbol.dispose]();
+    this.#replay = undefined;
+  }
+}
