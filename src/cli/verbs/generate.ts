@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { endOfTextOf } from '../../data/index.ts';
 import { QkvError } from '../../errors.ts';
 import { generateBatch, StopStrings } from '../../generate/index.ts';
-import { dispose } from '../../nn/index.ts';
+import { dispose, quantise, type WeightPrecision, weightPrecisions } from '../../nn/index.ts';
 import { decodeStream } from '../../tokenizers/index.ts';
 import { checkedValue, typed, unknownSetting } from '../../settings/config.ts';
 import { count } from '../format.ts';
@@ -113,12 +113,21 @@ export const generate: Verb = {
   flags: [
     { name: 'truncate', takes: ['left'], about: { en: 'a prompt that is too long keeps its end', zh: '提示过长时保留末尾' } },
     { name: 'file', takes: 'text', about: { en: 'a file with a prompt a line', zh: '每行一个提示的文件' } },
+    {
+      name: 'weights',
+      takes: [...weightPrecisions],
+      about: {
+        en: 'keeps the weights in fewer bits: less memory, faster, slightly less exact',
+        zh: '用更少的位存放权重：省内存、更快、略欠精确',
+      },
+    },
     rootFlag,
   ],
   examples: [
     'qkv generate demo-1 "Call me"',
     'qkv generate demo-1@best "Once" temperature=0.6 topP=0.95 seed=1',
     'qkv generate demo-1 "One" "Two" maxTokens=40',
+    'qkv generate demo-1 "Call me" --weights int8',
     'qkv generate en-de-1 "a man rides a horse" beams=4',
     'qkv generate bert-1 "the [MASK] is blue"',
     'qkv generate demo-1 -- "a=b"',
@@ -137,6 +146,7 @@ export const generate: Verb = {
     if (prompts.length === 0 || prompts.some((p) => p === ''))
       throw new QkvError('E161', 'the prompt is empty', { verb: 'generate' });
     const loaded = loadAnyRun(spec, { root: args.flags['root'] as string | undefined });
+    quantise(loaded.any.model, (args.flags['weights'] ?? 'f32') as WeightPrecision);
     if (loaded.any.kind === 'encoder') return fill(loaded, loaded.any.model, prompts, options, out);
     if (loaded.any.kind === 'encoder-decoder' || loaded.config.objective === 'pairs')
       return answer(
