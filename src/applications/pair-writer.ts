@@ -19,19 +19,22 @@ export interface PairWriter {
   ): Promise<{ text: string; ids: number[]; ended: boolean }>;
 }
 
-/** @throws E165 when the tokenizer has no end, or no padding for an encoder-decoder */
-export function pairWriter(any: AnyModel, tokenizer: Tokenizer): PairWriter {
+/**
+ * `spans`: the model was trained on cut-out spans; sentinels (<extra_id_0>) in the source are read as such, and shown in what it writes.
+ * @throws E165 when the tokenizer has no end, or no padding for an encoder-decoder
+ */
+export function pairWriter(any: AnyModel, tokenizer: Tokenizer, { spans = false }: { spans?: boolean } = {}): PairWriter {
   const endId = specialId(tokenizer, 'end');
   const padId = any.kind === 'encoder-decoder' ? specialId(tokenizer, 'pad') : (specialIdOf(tokenizer, 'pad') ?? endId);
   const startId = padId; // T5's habit, and Marian's
-  const sourceIds = (text: string): Int32Array => Int32Array.from([...tokenizer.encode(text), endId]);
+  const sourceIds = (text: string): Int32Array => Int32Array.from([...tokenizer.encode(text, { special: spans }), endId]);
   return {
     startId,
     endId,
     padId,
     sourceIds,
     async write(source, { onText, ...options }) {
-      const stream = decodeStream(tokenizer, { skipSpecial: true });
+      const stream = decodeStream(tokenizer, { skipSpecial: !spans });
       let text = '';
       const add = async (piece: string): Promise<void> => {
         text += piece;

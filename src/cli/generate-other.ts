@@ -27,7 +27,7 @@ export async function answer(
   const began = performance.now();
   const texts: { prompt: string; text: string; tokens: number; finish: string }[] = [];
   try {
-    const writer = pairWriter(run.any, run.tokenizer);
+    const writer = pairWriter(run.any, run.tokenizer, { spans: run.config.objective === 'spans' });
     for (const [index, prompt] of sources.entries()) {
       const source = writer.sourceIds(prompt);
       const { contextLength } = run.any;
