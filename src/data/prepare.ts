@@ -22,6 +22,7 @@ import {
   threadsFor,
 } from './encode.ts';
 import { emptyData, ioFailed } from './errors.ts';
+import { type Licence, licenceOf } from './licence.ts';
 import { type FileIdentity, fileChunks } from './lines.ts';
 import { type NotedKind, type RefusedKind, type Reject, Rejects } from './rejects.ts';
 import { idBytes, openShards, type Shard, ShardWriter, SHARD_TOKENS, syncFolder } from './shards.ts';
@@ -29,6 +30,7 @@ import {
   type DocumentsAre,
   documentsOf,
   listSources,
+  STDIN,
   type Piece,
   type SourceFile,
   type SourceKind,
@@ -96,6 +98,8 @@ export interface Manifest {
   dtype: 'uint16' | 'uint32';
   options: Record<string, unknown>;
   sources: (FileIdentity & { name: string; kind: SourceKind; sha256: string })[];
+  /** What the corpus says about its licence; null when it says nothing. It does not enter the key. */
+  licence: Licence | null;
   split: { kind: 'hash' | 'tail'; valFraction: number; cut: number | null };
   train: SetCounts;
   val: SetCounts;
@@ -273,6 +277,7 @@ async function whyNot(manifest: Manifest, files: SourceFile[], recipe: Recipe, v
     manifest.sources.some((s, i) => s.name !== files[i].name || s.kind !== files[i].kind)
   )
     return 'files were added, removed or renamed';
+  if (files.some((f) => f.path === STDIN)) return 'standard input cannot be compared with what it was';
   for (const [i, was] of manifest.sources.entries()) {
     if (was.size !== files[i].size) return `${files[i].name} changed (${was.size} → ${files[i].size} bytes)`;
     if ((verify || was.mtimeMs !== files[i].mtimeMs) && (await sha256Of(files[i].path)) !== was.sha256)
@@ -380,18 +385,20 @@ async function build(files: SourceFile[], recipe: Recipe, options: PrepareOption
         : encodeOnThisThread(tokenizer, write);
     for (const file of files) {
       const hash = createHash('sha256');
+      const bytesBefore = bytes;
       const onBytes = (n: number) => {
         options.signal?.throwIfAborted();
         bytes += n;
         report();
       };
       let set = sets.train;
-      for await (const piece of documentsOf(file, { ...options, rejects, hash, onBytes, specialTokens })) {
+      for await (const piece of documentsOf(file, { ...options, onlyText: true, rejects, hash, onBytes, specialTokens })) {
         if (piece.first) set = !tailOnly && inValidation(piece.text, valFraction) ? sets.val : sets.train;
         const added = encoder.add({ ...piece, set });
         if (added) await added;
       }
-      sources.push({ name: file.name, kind: file.kind, size: file.size, mtimeMs: file.mtimeMs, sha256: hash.digest('hex') });
+      const size = file.path === STDIN ? bytes - bytesBefore : file.size;
+      sources.push({ name: file.name, kind: file.kind, size, mtimeMs: file.mtimeMs, sha256: hash.digest('hex') });
     }
     rejects.check();
     await encoder.drain();
@@ -426,6 +433,7 @@ async function build(files: SourceFile[], recipe: Recipe, options: PrepareOption
       dtype: idBytes(recipe.vocabSize) === 2 ? 'uint16' : 'uint32',
       options: recipe.options,
       sources,
+      licence: licenceOf(options.paths?.[0] ?? options.path ?? '') ?? null,
       split: { kind: tail ? 'tail' : 'hash', valFraction, cut: counts.cut },
       train: counts.train,
       val: counts.val,

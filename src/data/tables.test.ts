@@ -1,15 +1,19 @@
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tableFromJSON, tableToIPC } from 'apache-arrow';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterAll, expect, test } from 'vitest';
+import { zstdOf, zstdRuns } from '../../test/reliability/zstd-writer.ts';
 import { hash32 } from './order.ts';
 import { prepareData } from './prepare.ts';
 import { Rejects } from './rejects.ts';
 import { documents, listSources, rowsOf, type ReadOptions } from './sources.ts';
 import { tableBatches } from './table.ts';
 
+const REAL_ZSTD =
+  'KLUv/QRoPQMA4sMOFcA95J/97Y3Rzl/Z/H81TVuGjcrpAWOMMcYYY/z/////u7u7u7sndEwh4x1AmZ3d72I6dY05iKDaYgEoqBHw6/8GgKPSAxE0BL9D8PkBJ2E/V+644X7rdlu216pdpFS9jApENSe75kM=';
 const root = mkdtempSync(join(tmpdir(), 'qkv-tables-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 let files = 0;
@@ -133,4 +137,57 @@ test('what takes too long or too much is stopped, and the next file is read', as
   };
   await expect(read({ silenceMs: 0 })).rejects.toMatchObject({ code: 'CORRUPT' });
   await read({});
+});
+
+test('Zstandard is read as what it holds, in several frames too; damage, cuts, bombs and huge windows are refused', async () => {
+  const lines = many(5000).join('\n');
+  const bytes = Buffer.from(lines);
+  const half = 30_000;
+  const frames = Buffer.concat([zstdOf(bytes.subarray(0, half)), zstdOf(bytes.subarray(half))]);
+  expect(await texts(put('.txt.zst', frames))).toEqual([lines]);
+  // `zstd -19 --check` of 40 lines "line N 春眠不觉晓": sequences, Huffman literals and a checksum.
+  const real = Buffer.from(REAL_ZSTD, 'base64');
+  expect(await texts(put('.zst', real))).toEqual([Array.from({ length: 40 }, (_, i) => `line ${i} 春眠不觉晓\n`).join('')]);
+  expect(await texts(put('.jsonl.zst', zstdOf(Buffer.from('{"text":"a"}\n{"text":"b"}\n'))))).toEqual(['a', 'b']);
+  await expect(texts(put('.zst', frames.subarray(0, -3)))).rejects.toMatchObject({ code: 'CORRUPT' });
+  await expect(texts(put('.zst', Buffer.concat([frames, Buffer.from('tail')])))).rejects.toMatchObject({ code: 'CORRUPT' });
+  await expect(texts(put('.zst', zstdRuns(2000)))).rejects.toMatchObject({ code: 'BOMB' });
+  const window = Buffer.from(zstdRuns(1));
+  window[5] = 31 << 3; // 2 TiB
+  await expect(texts(put('.zst', window))).rejects.toMatchObject({
+    code: 'CORRUPT',
+    values: { detail: expect.stringContaining('window') },
+  });
+});
+
+test('encoding auto: each file by its first bytes', async () => {
+  const folder = join(root, 'encodings');
+  mkdirSync(folder);
+  const gb = Buffer.from(
+    'b4bac3dfb2bbbef5cffea3acb4a6b4a6cec5cce4c4f1a1a3d2b9c0b4b7e7d3eac9f9a3acbba8c2e4d6aab6e0c9d9a1a3',
+    'hex',
+  );
+  writeFileSync(join(folder, 'a.txt'), gb);
+  writeFileSync(join(folder, 'b.txt'), '春眠不觉晓');
+  writeFileSync(join(folder, 'c.txt'), Buffer.from('\ufeff春眠', 'utf16le'));
+  expect(await texts(folder, { encoding: 'auto' })).toEqual([
+    '春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。',
+    '春眠不觉晓',
+    '春眠',
+  ]);
+  await expect(texts(folder)).rejects.toMatchObject({ code: 'E132' });
+});
+
+test('standard input is rows when it begins like JSON, text otherwise', () => {
+  const script = `import { documents, listSources } from ${JSON.stringify(join(import.meta.dirname, 'sources.ts'))};
+    for await (const { text } of documents(await listSources('-'))) process.stdout.write(JSON.stringify(text));`;
+  writeFileSync(join(root, 'stdin.mts'), script);
+  const run = (input: string | Buffer) =>
+    spawnSync(process.execPath, ['--import', 'tsx', join(root, 'stdin.mts')], {
+      input,
+      encoding: 'utf8',
+      cwd: import.meta.dirname,
+    }).stdout;
+  expect(run('{"text":"a"}\n{"text":"b"}\n')).toBe('"a""b"');
+  expect(run(zstdOf(Buffer.from('{a} plain\ntext')))).toBe('"{a} plain\\ntext"');
 });

@@ -218,7 +218,7 @@ export const settings = {
     en: 'What one document is in a text file',
     zh: '文本文件中什么算一篇文档',
   }),
-  'data.encoding': key(z.enum(['utf-8', 'gbk', 'big5', 'latin1', 'utf-16le', 'utf-16be']).default('utf-8'), {
+  'data.encoding': key(z.enum(['utf-8', 'auto', 'gbk', 'big5', 'latin1', 'utf-16le', 'utf-16be']).default('utf-8'), {
     group: 'data',
     en: 'Encoding of the files',
     zh: '文件编码',

@@ -30,6 +30,8 @@ const MIB = 1 << 20;
 /** Resident bytes that a job of any size may take. */
 export const MOST_RESIDENT = 500e6;
 
+const sourceCli = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+
 export interface BigTextResult {
   bytes: number;
   tokens: number;
@@ -67,26 +69,23 @@ export function writeText(path: string, bytes: number, seed = 1): void {
 }
 
 /** `qkv data pack`; killed after `killAfterMs`. Its peak resident size, or undefined when it was killed. */
-function pack(
-  text: string,
+export function pack(
+  path: string,
   outDir: string,
-  { threads, cli, killAfterMs }: { threads: number; cli: string; killAfterMs?: number },
+  { cli = sourceCli, killAfterMs, settings }: { cli?: string; killAfterMs?: number; settings: string[] },
 ): Promise<number | undefined> {
   const child = spawn(
     process.execPath,
     [
       ...(cli.endsWith('.ts') ? ['--import', 'tsx'] : []),
-      ...[
-        cli,
-        'data',
-        'pack',
-        text,
-        `tokenizer=${text}.tokenizer.json`,
-        `out=${outDir}`,
-        `threads=${threads}`,
-        '--quiet',
-        '--yes',
-      ],
+      cli,
+      'data',
+      'pack',
+      path,
+      `out=${outDir}`,
+      ...settings,
+      '--quiet',
+      '--yes',
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
@@ -138,14 +137,15 @@ export async function bigText(
   for (const f of [whole, killed]) rmSync(f, { recursive: true, force: true });
 
   const began = performance.now();
-  const peakResident = (await pack(text, whole, { threads, cli }))!;
+  const settings = (n: number) => [`tokenizer=${text}.tokenizer.json`, `threads=${n}`];
+  const peakResident = (await pack(text, whole, { settings: settings(threads), cli }))!;
   const seconds = (performance.now() - began) / 1000;
   let done = 0;
   for (let k = 0; k < kills; k++) {
     const killAfterMs = 1000 * seconds * (0.1 + (0.85 * hash32(k, mb)) / 2 ** 32);
-    if ((await pack(text, killed, { threads, cli, killAfterMs })) === undefined) done++;
+    if ((await pack(text, killed, { settings: settings(threads), cli, killAfterMs })) === undefined) done++;
   }
-  if (kills > 0) await pack(text, killed, { threads: 1, cli }); // another number of threads, too
+  if (kills > 0) await pack(text, killed, { settings: settings(1), cli }); // another number of threads, too
   const identical = kills === 0 || JSON.stringify(fingerprints(whole)) === JSON.stringify(fingerprints(killed));
   const { train, val } = JSON.parse(readFileSync(join(whole, 'manifest.json'), 'utf8')) as Record<
     'train' | 'val',
@@ -162,8 +162,6 @@ export async function bigText(
     identical,
   };
 }
-
-const sourceCli = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
 /** The first bytes of a file as text. */
 function head(path: string, bytes: number): string {
