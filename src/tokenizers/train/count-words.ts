@@ -8,6 +8,8 @@ import { replaceLoneSurrogates } from '../utf8.ts';
 export interface WordCounts {
   words: string[];
   counts: number[];
+  /** How often a word is the last of its text. */
+  endings?: number[];
 }
 
 export interface CountProgress {
@@ -37,11 +39,16 @@ export function countWords(
   const places = new Map<string, number>();
   const words: string[] = [];
   const counts: number[] = [];
+  const endings: number[] = [];
+  let last = -1;
   const count = (piece: string) => {
     const place = places.get(piece);
-    if (place !== undefined) counts[place]++;
-    else {
-      places.set(piece, words.length);
+    if (place !== undefined) {
+      counts[place]++;
+      last = place;
+    } else {
+      last = words.length;
+      places.set(piece, last);
       words.push(piece);
       counts.push(1);
     }
@@ -51,7 +58,9 @@ export function countWords(
   let reported = 0;
   for (const text of texts) {
     const whole = replaceLoneSurrogates(text).text;
+    last = -1;
     split(normalize ? normalize(whole) : whole, true, count);
+    if (last >= 0) endings[last] = (endings[last] ?? 0) + 1;
     done++;
     characters += text.length;
     if (characters - reported >= 1 << 20) {
@@ -60,5 +69,5 @@ export function countWords(
     }
   }
   onProgress?.({ stage: 'count', texts: done, characters });
-  return { words, counts };
+  return { words, counts, endings };
 }

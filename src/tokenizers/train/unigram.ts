@@ -9,7 +9,7 @@ import type { PreTokenizerSpec } from '../pretokenize.ts';
 import { tokenizerError } from '../tokenizer.ts';
 import { Unigram } from '../unigram.ts';
 import { countWords } from './count-words.ts';
-import type { CountProgress } from './count-words.ts';
+import type { CountProgress, WordCounts } from './count-words.ts';
 
 export interface TrainUnigramOptions {
   /** Entries wanted, special tokens (and with `byteFallback` 256 bytes) included. */
@@ -22,6 +22,11 @@ export interface TrainUnigramOptions {
   maxPieceLength?: number;
   /** Substrings to start from. */
   seedSize?: number;
+  /**
+   * Which substrings the search starts from: all that occur twice (`all`), or as in SentencePiece only those after which the text goes on in more than one way
+   * (`branching`: the inner nodes of its suffix tree, which a word that is always followed by a blank is not).
+   */
+  seeds?: 'all' | 'branching';
   /** Characters without a token become bytes `<0xE4>…` instead of the unknown token. */
   byteFallback?: boolean;
   normalizer?: NormalizerSpec | null;
@@ -45,6 +50,7 @@ export function trainUnigram(
     characterCoverage = 0.9995,
     maxPieceLength = 16,
     seedSize = 1_000_000,
+    seeds: kind = 'all',
     byteFallback = false,
     normalizer = { type: 'NFKC' },
     onProgress,
@@ -69,8 +75,8 @@ export function trainUnigram(
       },
     );
 
-  const words = cutAtRare(counted.words, counted.counts, characters);
-  const seeds = seedPieces(words, characters, maxPieceLength, seedSize);
+  const words = cutAtRare(counted, characters);
+  const seeds = seedPieces(words, characters, maxPieceLength, seedSize, kind);
   const wanted = vocabSize - fixed.length;
   const pieces = fitAndPrune(words, seeds, Math.ceil(wanted * slack), (count) =>
     onProgress?.({ stage: 'unigram', pieces: count, target: wanted }),
@@ -104,6 +110,8 @@ interface Words {
   /** Characters of each word. */
   words: string[][];
   counts: number[];
+  /** How often each is the last of its text. */
+  endings: number[];
 }
 
 /** The most frequent characters that make up `coverage` of the text. */
@@ -127,31 +135,46 @@ function coveredCharacters(words: readonly string[], counts: readonly number[], 
 }
 
 /** Words cut at characters that have no token, equal parts counted together. */
-function cutAtRare(words: readonly string[], counts: readonly number[], characters: ReadonlySet<string>): Words {
-  const parts = new Map<string, number>();
+function cutAtRare({ words, counts, endings = [] }: WordCounts, characters: ReadonlySet<string>): Words {
+  const places = new Map<string, number>();
+  const cut: Words = { words: [], counts: [], endings: [] };
   words.forEach((word, w) => {
-    let part = '';
+    const add = (part: string[], atEnd: boolean) => {
+      if (part.length === 0) return;
+      const text = part.join('');
+      let place = places.get(text);
+      if (place === undefined) {
+        place = cut.words.push(part) - 1;
+        cut.counts.push(0);
+        cut.endings.push(0);
+        places.set(text, place);
+      }
+      cut.counts[place] += counts[w];
+      if (atEnd) cut.endings[place] += endings[w] ?? 0;
+    };
+    let part: string[] = [];
     for (const char of word) {
-      if (characters.has(char)) part += char;
+      if (characters.has(char)) part.push(char);
       else {
-        if (part) parts.set(part, (parts.get(part) ?? 0) + counts[w]);
-        part = '';
+        add(part, false);
+        part = [];
       }
     }
-    if (part) parts.set(part, (parts.get(part) ?? 0) + counts[w]);
+    add(part, true);
   });
-  return { words: Array.from(parts.keys(), (word) => Array.from(word)), counts: [...parts.values()] };
+  return cut;
 }
 
 /**
- * Substrings that occur at least twice in the text, the best by count × length, and all characters. SentencePiece counts each different word once
- * here, and so never considers a frequent word that is part of no other; counting occurrences gives held-out text a higher likelihood.
+ * Substrings that occur at least twice, the best by count × length, and all characters. Starting from all of them gives held-out text a higher likelihood than
+ * SentencePiece's branching ones (`compare-unigram.ts` measures both).
  */
 function seedPieces(
-  { words, counts }: Words,
+  { words, counts, endings }: Words,
   characters: ReadonlySet<string>,
   maxLength: number,
   seedSize: number,
+  kind: 'all' | 'branching',
 ): [string, number][] {
   // By length: a substring that occurs twice goes on only where its beginning does.
   const found: [string, number][] = [];
@@ -162,16 +185,29 @@ function seedPieces(
   let shorter: ReadonlyMap<string, number> = singles;
   for (let length = 2; length <= maxLength && shorter.size; length++) {
     const longer = new Map<string, number>();
+    // What follows a substring: its first follower, or `many`.
+    const followers = new Map<string, string>();
+    const follow = (piece: string, next: string) => {
+      const known = followers.get(piece);
+      if (known === undefined) followers.set(piece, next);
+      else if (known !== next) followers.set(piece, many);
+    };
     words.forEach((chars, w) => {
       for (let start = 0; start + length <= chars.length; start++) {
         if ((shorter.get(chars.slice(start, start + length - 1).join('')) ?? 0) < 2) continue;
         const piece = chars.slice(start, start + length).join('');
         longer.set(piece, (longer.get(piece) ?? 0) + counts[w]);
+        if (kind === 'all') continue;
+        if (start + length < chars.length) follow(piece, chars[start + length]);
+        else {
+          if (endings[w] < counts[w]) follow(piece, '▁');
+          if (endings[w] > 0) follow(piece, textEnd);
+        }
       }
     });
     for (const [piece, count] of longer) {
       if (count < 2) longer.delete(piece);
-      else found.push([piece, count * length]);
+      else if (kind === 'all' || followers.get(piece) === many) found.push([piece, count * length]);
     }
     shorter = longer;
   }
@@ -181,6 +217,9 @@ function seedPieces(
     ...found.slice(0, Math.max(0, seedSize - characters.size)),
   ];
 }
+
+/** No characters, so that they differ from all. */
+const [many, textEnd] = ['many', 'end'];
 
 /** All places where pieces fit into texts: edges start → end, grouped by text, in order of start. */
 interface Lattices {
