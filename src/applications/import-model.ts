@@ -156,17 +156,19 @@ function settingsOfRun(loaded: LoadedPublished): TrainConfig {
   const family = loaded.kind === 'decoder' ? loaded.settings.model : loaded.kind === 'encoder' ? 'bert' : 't5';
   const shape = shapeSettings({ kind: loaded.kind, family, model } as unknown as AnyModel);
   const body = ('bert' in model ? model.bert : model) as { config: { contextLength: number; vocabSize: number } };
-  const { config } = resolve([], [{ key: 'model', value: family, at: { argument: `model=${family}` } }], { needData: false });
   const { contextLength, vocabSize } = body.config;
+  const known = {
+    ...shape,
+    contextLength,
+    objective: ({ decoder: 'causal', encoder: 'masked', 'encoder-decoder': 'pairs' } as const)[loaded.kind],
+    ...(vocabSize >= 257 ? { vocabSize } : {}), // of a bpe vocabulary; smaller ones are found with the tokenizer
+  };
+  const at = { argument: 'import' };
+  const words = Object.entries(known).map(([key, value]) => ({ key, value, at }));
+  const { config } = resolve([], words, { needData: false });
   return {
     ...config,
-    ...shape,
     data: null as never, // to be named by who trains on
-    objective: ({ decoder: 'causal', encoder: 'masked', 'encoder-decoder': 'pairs' } as const)[loaded.kind],
-    contextLength,
-    ...(vocabSize >= 257 ? { vocabSize } : {}), // of a bpe vocabulary; smaller ones are found with the tokenizer
-    size: null,
-    depth: null,
     from: 'step-000000',
     tokenizer: 'step-000000/tokenizer.json',
   };
