@@ -5,6 +5,7 @@ const report = process.env.QKV_TEST_REPORT; // .ci/run counts the tests from it
 export default defineConfig({
   test: {
     include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+    exclude: ['**/node_modules/**', 'test/engines/**'], // npm run engines
     pool: 'forks',
     execArgv: ['--expose-gc'], // a test of the garbage collector's part
     maxWorkers: 2,
