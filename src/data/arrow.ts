@@ -6,7 +6,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { RecordBatch } from 'apache-arrow';
-import { expansionLimit, MAX_PART_BYTES, type OpenTable, plain, RangeFile, textOrBytes } from './table-limits.ts';
+import { allowElements, expansionLimit, MAX_PART_BYTES, type OpenTable, plain, RangeFile, textOrBytes } from './table-limits.ts';
 import { FrameWalk } from './zstd.ts';
 
 const ROWS = 8192;
@@ -35,6 +35,7 @@ export async function openArrow(path: string, only?: readonly string[]): Promise
         for await (const batch of reader) {
           if (batch.numRows > 8 * state.bodyBytes + ROWS) throw new Error(`${batch.numRows} rows in ${state.bodyBytes} bytes`);
           done++;
+          allowElements(state.bodyBytes);
           const share = isFile ? done / batchCount : state.at / file.byteLength;
           const read = columns.map((name, c) => (wanted.has(name) ? columnReader(batch, c) : undefined));
           for (let from = 0; from < batch.numRows; from += ROWS) {

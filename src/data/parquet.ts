@@ -2,7 +2,7 @@
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { type Compressors, type FileMetaData, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet';
 import { compressors as published } from 'hyparquet-compressors';
-import { BATCH_BYTES, expansionLimit, type OpenTable, plain, RangeFile, textOrBytes } from './table-limits.ts';
+import { allowElements, BATCH_BYTES, expansionLimit, type OpenTable, plain, RangeFile, textOrBytes } from './table-limits.ts';
 import { FrameWalk } from './zstd.ts';
 
 /** Rows are many and short, or few and long: a stretch has at most this many. */
@@ -85,6 +85,7 @@ async function* batches(file: RangeFile, metadata: FileMetaData, groups: Group[]
       });
       if (read.length !== to - from) throw new Error(`row group with ${rows} rows gave ${read.length} for ${to - from}`);
       await file.check();
+      allowElements(Math.max(bytes, file.byteLength));
       const plainRows = read.map((row) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, plain(v)])));
       yield { rows: plainRows, share: (before + to) / total };
     }

@@ -81,6 +81,15 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 export const textOrBytes = (bytes: Uint8Array): string | Uint8Array => (isUtf8(bytes) ? decoder.decode(bytes) : bytes.slice());
 
 const MAX_DEPTH = 32;
+/** Elements of lists that the rows of one batch may have: a few bytes of offsets can claim any number. */
+let elementsLeft = 0;
+export function allowElements(bytes: number): void {
+  elementsLeft = 8 * bytes + 1e6;
+}
+function take(elements: unknown): void {
+  elementsLeft -= Number(elements);
+  if (!(elementsLeft >= 0)) throw new Error('a list is longer than the file');
+}
 
 /** A value as JSON has it. A top-level text that is no UTF-8 stays bytes. */
 export function plain(value: unknown, depth = 0): unknown {
@@ -90,6 +99,7 @@ export function plain(value: unknown, depth = 0): unknown {
   if (depth > MAX_DEPTH) throw new Error(`values are nested more than ${MAX_DEPTH} deep`);
   if (value instanceof Uint8Array) return depth === 0 ? value : Buffer.from(value).toString('base64');
   if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
+  if (Array.isArray(value) || ArrayBuffer.isView(value) || 'length' in value) take((value as { length?: number }).length ?? 0);
   if (ArrayBuffer.isView(value)) return Array.from(value as unknown as ArrayLike<number | bigint>, (v) => plain(v, depth + 1));
   if (Array.isArray(value)) return value.map((v) => plain(v, depth + 1));
   if (value instanceof Map) return Object.fromEntries([...value].map(([k, v]) => [String(k), plain(v, depth + 1)]));

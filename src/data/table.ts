@@ -21,8 +21,8 @@ export type TableAnswer =
   | { end: true }
   | { failed: string; bomb?: number };
 
-/** Heap that decoding may take; a row group of 64 MiB of text takes about 300 MB. */
-const HEAP_MIB = 1024;
+/** Heap that decoding may take; a stretch of 32 MiB of text takes about 150 MB. */
+const HEAP_MIB = 512;
 /** Time without an answer after which a file counts as hostile: a batch takes a second. */
 const SILENCE_MS = 120_000;
 

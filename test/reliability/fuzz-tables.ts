@@ -3,7 +3,7 @@
  *
  *     npx tsx test/reliability/fuzz-tables.ts [--cases=20000] [--seed=1]
  */
-import { rmSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,6 +21,7 @@ export interface FuzzCounts {
   /** Errors without a code, with the case that brings them back. */
   untyped: string[];
   slowestMs: number;
+  slowest: string;
 }
 
 /** Good files of each kind, small, with most of what the formats have. */
@@ -82,23 +83,31 @@ function damaged(bytes: Buffer, seed: number, n: number): Buffer {
 }
 
 export async function fuzzTables(path: string, { seed, cases }: { seed: number; cases: number }): Promise<FuzzCounts> {
-  const counts: FuzzCounts = { read: 0, refused: 0, untyped: [], slowestMs: 0 };
+  const counts: FuzzCounts = { read: 0, refused: 0, untyped: [], slowestMs: 0, slowest: '' };
   const all = originals();
   for (let n = 0; n < cases; n++) {
     const { kind, bytes } = all[n % all.length];
     const input = damaged(bytes, seed, n);
     writeFileSync(path, input);
-    const { mtimeMs } = (await import('node:fs')).statSync(path);
+    const { mtimeMs } = statSync(path);
     const began = performance.now();
+    let said = '';
     try {
       for await (const _ of documentsOf({ path, name: 'x', kind, size: input.length, mtimeMs }, { rejects: new Rejects(1) }))
         void _;
       counts.read++;
+      said = 'read';
     } catch (error) {
+      said = (error as Error).message.slice(0, 200);
       if (error instanceof QkvError) counts.refused++;
       else counts.untyped.push(`seed ${seed} case ${n} ${kind}: ${(error as Error).stack?.split('\n').slice(0, 3).join(' | ')}`);
     }
-    counts.slowestMs = Math.max(counts.slowestMs, performance.now() - began);
+    const ms = performance.now() - began;
+    if (ms > counts.slowestMs) {
+      counts.slowestMs = ms;
+      counts.slowest = `seed ${seed} case ${n} ${kind}: ${said}`;
+    }
+    if (process.env['QKV_FUZZ_LOG'] && ms > 1000) console.error(Math.round(ms), n, kind, said);
   }
   return counts;
 }
