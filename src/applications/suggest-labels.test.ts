@@ -24,10 +24,10 @@ function planted(seed: number, count: number): { items: Item[]; truth: Map<strin
   return { items, truth };
 }
 
-/** Labels until the accuracy on all items is `goal`, learning after every 8. */
+/** Labels until the accuracy on all items is `goal`, learning after every 16. */
 function labelsNeeded(seed: number, order: 'uncertain' | 'random', goal: number): number {
   const { items, truth } = planted(seed, 400);
-  const suggester = new LabelSuggester(items, ['a', 'b', 'c', 'd'], { steps: 40 });
+  const suggester = new LabelSuggester(items, ['a', 'b', 'c', 'd'], { steps: 40, every: 16 });
   const annotating = new Annotating(items, [], order === 'uncertain' ? { priority: (i) => suggester.uncertainty(i.id) } : {}); // the items are in random order
   for (let labels = 1; labels <= items.length; labels++) {
     const item = annotating.next('me')!;
@@ -42,14 +42,13 @@ function labelsNeeded(seed: number, order: 'uncertain' | 'random', goal: number)
   return items.length;
 }
 
-test('asked by uncertainty, it reaches 95 % with fewer labels than in random order, with each of four seeds', () => {
+test('asked by uncertainty, it reaches 95 % with fewer labels than in random order, with each of three seeds', () => {
   const live = memory.liveBytes;
-  const needed = [1, 2, 3, 4].map((seed) => ({
+  const needed = [1, 2, 3].map((seed) => ({
     uncertain: labelsNeeded(seed, 'uncertain', 0.95),
     random: labelsNeeded(seed, 'random', 0.95),
   }));
-  console.log(needed);
-  for (const { uncertain, random } of needed) expect(uncertain).toBeLessThan(random);
+  for (const { uncertain, random } of needed) expect(uncertain, JSON.stringify(needed)).toBeLessThan(0.75 * random);
   expect(memory.liveBytes).toBe(live);
 });
 

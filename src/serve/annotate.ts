@@ -62,7 +62,7 @@ export interface PageState {
   agreement?: Agreement;
 }
 
-const HISTORY = 12;
+const HISTORY = 8;
 const HISTORY_CHARS = 80;
 const BODY_BYTES = 1 << 20;
 

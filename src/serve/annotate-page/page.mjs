@@ -284,6 +284,7 @@ function draw() {
   drawItem();
   drawLabels();
   drawHints();
+  $('just-now').hidden = state.history.length === 0;
   $('history').replaceChildren(
     ...state.history.map((h) =>
       element(
@@ -310,6 +311,7 @@ function draw() {
 
 function drawItem() {
   const { item, task } = state;
+  $('undo').disabled = state.history.length === 0 && before.length === 0;
   const box = $('item');
   box.className = '';
   box.removeAttribute('role');
@@ -380,7 +382,7 @@ const selection = () => (anchor === undefined ? [cursor, cursor] : [Math.min(anc
 
 function drawLabels() {
   const { item, task } = state;
-  $('labels').className = task.kind === 'rating' ? 'rating' : '';
+  $('labels').className = task.kind === 'rating' || task.kind === 'preference' ? task.kind : '';
   const guess = item?.said === undefined ? item?.suggestion : undefined;
   $('guess').hidden = !guess;
   if (guess)
