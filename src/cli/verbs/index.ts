@@ -13,7 +13,7 @@ import { helpOn } from './help.ts';
 import { importVerb } from './import.ts';
 import { newFolder } from './new.ts';
 import { runsDiff, runsLs, runsRm, runsShow } from './runs.ts';
-import { tokCompare, tokEncode, tokShow, tokTrain } from './tok.ts';
+import { tokCompare, tokConvert, tokEncode, tokShow, tokTrain } from './tok.ts';
 import { trace } from './trace.ts';
 import { train } from './train.ts';
 
@@ -44,6 +44,7 @@ const working: Verb[] = [
   tokEncode,
   tokShow,
   tokCompare,
+  tokConvert,
   configKeys,
   configShow,
   doctor,

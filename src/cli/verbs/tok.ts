@@ -1,6 +1,6 @@
-/** `qkv tok train|encode|show|compare`: a tokenizer from text, a text in its tokens, a vocabulary to look at. */
+/** `qkv tok train|encode|show|compare|convert`: a tokenizer from text, a text in its tokens, a vocabulary to look at. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { documents, listSources } from '../../data/index.ts';
 import { QkvError } from '../../errors.ts';
@@ -12,10 +12,16 @@ import {
   byteTokenizer,
   charTokenizer,
   describeToken,
+  mergesFiles,
+  PipelineTokenizer,
+  tiktokenFile,
   type EncodeOptions,
   type Tokenizer,
   tokenizerToJson,
   trainBpe,
+  trainUnigram,
+  trainWordPiece,
+  vocabTxt,
 } from '../../tokenizers/index.ts';
 import { resolve, settings, settingsOfArguments } from '../../settings/config.ts';
 import { bytes, count } from '../format.ts';
@@ -39,9 +45,36 @@ const MOST_CHARACTERS = 100e6;
 const END_OF_TEXT = '<|endoftext|>';
 
 /** The tokenizer that FILE-or-RUN means: a file of any known format, a folder that holds one, a run, or `byte`, which needs no file. */
-export async function loadTokenizer(word: string): Promise<{ tokenizer: Tokenizer; path: string }> {
+export async function loadTokenizer(word: string, pattern?: string): Promise<{ tokenizer: Tokenizer; path: string }> {
   if (word === 'byte' && !existsSync(word)) return { tokenizer: byteTokenizer({ specialTokens: [END_OF_TEXT] }), path: 'byte' };
-  return loadFile(hasTokenizer(word) ? word : join(resolveRun(word).folder, 'tokenizer.json'));
+  return loadFile(hasTokenizer(word) ? word : join(resolveRun(word).folder, 'tokenizer.json'), { pattern });
+}
+
+/** The files of a tokenizer in the format that the name says: `.model`, `.tiktoken`, `vocab.txt`, `vocab.json` (with `merges.txt` beside it), else tokenizer.json. */
+async function filesOf(tokenizer: Tokenizer, path: string): Promise<Map<string, string | Uint8Array>> {
+  const name = basename(path);
+  if (name.endsWith('.model')) {
+    const { sentencePieceModel } = await import('../../tokenizers/sentencepiece.ts');
+    return new Map([[path, sentencePieceModel(tokenizer)]]);
+  }
+  if (name.endsWith('.tiktoken')) return new Map([[path, tiktokenFile(tokenizer).text]]);
+  if (name === 'vocab.txt') return new Map([[path, vocabTxt(tokenizer)]]);
+  if (name === 'vocab.json') {
+    const { vocabJson, mergesTxt } = mergesFiles(tokenizer);
+    return new Map([
+      [path, vocabJson],
+      [join(dirname(path), 'merges.txt'), mergesTxt],
+    ]);
+  }
+  return new Map([[path, tokenizerToJson(tokenizer)]]);
+}
+
+/** Writes them; E158 where one is there, unless `force`. */
+async function writeTokenizer(tokenizer: Tokenizer, path: string, force: boolean): Promise<string[]> {
+  const files = await filesOf(tokenizer, path);
+  for (const file of files.keys()) if (existsSync(file) && !force) throw new QkvError('E158', `${file} exists`, { path: file });
+  for (const [file, content] of files) writeFileSync(file, content, { flag: force ? 'w' : 'wx' });
+  return [...files.keys()];
 }
 
 /** Encodes, and names the first character that the vocabulary lacks (E162). */
@@ -69,13 +102,21 @@ export const tokTrain: Verb = {
   words: [{ name: 'PATH' }],
   settings: Object.fromEntries(trainKeys.map((k) => [k, settings[k]])),
   flags: [
-    { name: 'out', takes: 'text', about: { en: 'file to write (tokenizer.json)', zh: '写到哪个文件（tokenizer.json）' } },
+    {
+      name: 'out',
+      takes: 'text',
+      about: {
+        en: 'file to write (tokenizer.json); NAME.model, NAME.tiktoken, vocab.txt and vocab.json are written in those formats',
+        zh: '写到哪个文件（tokenizer.json）；名字为 *.model、*.tiktoken、vocab.txt、vocab.json 时写成相应格式',
+      },
+    },
     { name: 'force', about: { en: 'write over a file that exists', zh: '覆盖已有文件' } },
   ],
   examples: [
     'qkv tok train book.txt vocabSize=4096',
     'qkv tok train data/ pattern=cjk --out zh.json',
     'qkv tok train book.txt tokenizer=char',
+    'qkv tok train book.txt tokenizer=unigram vocabSize=8000 --out book.model',
   ],
   async run({ words: [path], settings: given, flags }, out) {
     const { config } = resolve([], settingsOfArguments(given), { needData: false });
@@ -100,28 +141,29 @@ export const tokTrain: Verb = {
       }
     }
     let said = 0;
+    const { vocabSize } = config;
+    const onProgress = (p: { stage: string; characters?: number; vocabulary?: number; pieces?: number }) => {
+      if (performance.now() - said < 100) return;
+      said = performance.now();
+      out.live(
+        p.stage === 'count'
+          ? `${count(p.characters!, out.lang)} / ${count(characters, out.lang)}`
+          : `${count((p.vocabulary ?? p.pieces)!, out.lang)} / ${count(vocabSize, out.lang)}`,
+      );
+    };
     const tokenizer: Tokenizer =
       config.tokenizer === 'char'
         ? charTokenizer(texts, { specialTokens: [END_OF_TEXT] })
         : config.tokenizer === 'byte'
           ? byteTokenizer({ specialTokens: [END_OF_TEXT] })
-          : trainBpe(texts, {
-              vocabSize: config.vocabSize,
-              pattern: config.pattern,
-              specialTokens: [END_OF_TEXT],
-              onProgress(p) {
-                if (performance.now() - said < 100) return;
-                said = performance.now();
-                out.live(
-                  p.stage === 'count'
-                    ? `${count(p.characters, out.lang)} / ${count(characters, out.lang)}`
-                    : `${count(p.vocabulary, out.lang)} / ${count(config.vocabSize, out.lang)}`,
-                );
-              },
-            });
+          : config.tokenizer === 'wordpiece'
+            ? trainWordPiece(texts, { vocabSize, onProgress })
+            : config.tokenizer === 'unigram'
+              ? trainUnigram(texts, { vocabSize, onProgress, ...(file.endsWith('.model') ? { normalizer: null } : {}) })
+              : trainBpe(texts, { vocabSize, pattern: config.pattern, specialTokens: [END_OF_TEXT], onProgress });
     out.live('');
     const seconds = (performance.now() - began) / 1000;
-    writeFileSync(file, tokenizerToJson(tokenizer));
+    await writeTokenizer(tokenizer, file, flags['force'] === true);
     // How much a token holds, on text that it may have seen: the start of each document.
     const probe = texts.slice(0, 200).map((t) => t.slice(0, 5000));
     const probeBytes = probe.reduce((n, t) => n + Buffer.byteLength(t), 0);
@@ -163,12 +205,22 @@ export const tokEncode: Verb = {
   name: 'tok encode',
   about: { en: 'a text cut into tokens', zh: '把文本切成词元' },
   words: [{ name: 'FILE-or-RUN' }, { name: 'TEXT', optional: true, rest: true }],
+  flags: [
+    {
+      name: 'offsets',
+      about: {
+        en: 'where each token stands in the text, in characters and in bytes',
+        zh: '每个词元在文本中的位置（字符与字节）',
+      },
+    },
+  ],
   examples: [
     'qkv tok encode tokenizer.json "Call me Ishmael."',
     'qkv tok encode demo-1 "解码器的核心是注意力"',
     'qkv tok encode demo-1 --json "a=b"',
+    'qkv tok encode tokenizer.json "床前明月光" --offsets',
   ],
-  async run({ words: [word, ...texts] }, out) {
+  async run({ words: [word, ...texts], flags }, out) {
     const { tokenizer } = await loadTokenizer(word);
     const text = texts.length > 0 ? texts.join(' ') : process.stdin.isTTY ? '' : readFileSync(0, 'utf8');
     if (text === '') throw new QkvError('E161', 'the text is empty', { verb: 'tok encode' });
@@ -178,7 +230,21 @@ export const tokEncode: Verb = {
     out.answer(
       tokens.map((t, i) => (i % 2 ? out.style('cyan', printable(t.text)) : printable(t.text))).join(out.style('dim', '|')),
     );
-    out.answer(Array.from(ids).join(' '));
+    const places = flags['offsets'] && tokenizer instanceof PipelineTokenizer ? offsetsOf(tokenizer, text) : undefined;
+    if (!places) out.answer(Array.from(ids).join(' '));
+    else
+      out.answer(
+        table(
+          out.lang === 'zh' ? ['id', '文字', '字符', '字节'] : ['id', 'text', 'characters', 'bytes'],
+          tokens.map((t, i) => [
+            padStart(String(t.id), 5),
+            printable(t.text),
+            `${places[i].characters[0]}–${places[i].characters[1]}`,
+            `${places[i].bytes[0]}–${places[i].bytes[1]}`,
+          ]),
+          [2, 3],
+        ),
+      );
     const characters = [...text].length;
     out.say(
       out.t({
@@ -190,12 +256,22 @@ export const tokEncode: Verb = {
       type: 'result',
       ok: true,
       ids,
-      tokens: tokens.map((t) => ({ id: t.id, text: t.text, bytes: t.hex })),
+      tokens: tokens.map((t, i) => ({ id: t.id, text: t.text, bytes: t.hex, ...(places ? { offsets: places[i] } : {}) })),
       characters,
     });
     return 0;
   },
 };
+
+/** Where each token stands: [start, end) in characters and in bytes. */
+function offsetsOf(tokenizer: PipelineTokenizer, text: string): { characters: [number, number]; bytes: [number, number] }[] {
+  const characters = tokenizer.encodeWithOffsets(text, { unit: 'character' });
+  const { offsets } = tokenizer.encodeWithOffsets(text, { unit: 'byte' });
+  return Array.from(characters.ids, (_, i) => ({
+    characters: [characters.offsets[2 * i], characters.offsets[2 * i + 1]],
+    bytes: [offsets[2 * i], offsets[2 * i + 1]],
+  }));
+}
 
 export const tokShow: Verb = {
   name: 'tok show',
@@ -326,7 +402,7 @@ export const tokCompare: Verb = {
     const results = loaded.map(({ name, tokenizer, path: file }) => {
       out.live(name);
       const unknown = UNKNOWN.map((t) => tokenizer.specialTokens.get(t) ?? tokenizer.tokenToId(t)).find((id) => id !== undefined);
-      const used = new Set<number>();
+      const times = new Map<number, number>();
       let tokens = 0;
       let unknowns = 0;
       const began = performance.now();
@@ -336,7 +412,7 @@ export const tokCompare: Verb = {
       for (const ids of encoded) {
         tokens += ids.length;
         for (const id of ids) {
-          used.add(id);
+          times.set(id, (times.get(id) ?? 0) + 1);
           if (id === unknown) unknowns++;
         }
       }
@@ -348,7 +424,8 @@ export const tokCompare: Verb = {
         tokens,
         charactersPerToken: totals.characters / tokens,
         bytesPerToken: totals.bytes / tokens,
-        used: used.size,
+        bitsPerByte: bitsOf(times.values(), tokens) / totals.bytes,
+        used: times.size,
         unknown: unknowns,
         megabytesPerSecond: totals.bytes / 1e6 / seconds,
       };
@@ -365,8 +442,19 @@ export const tokCompare: Verb = {
     out.answer(
       table(
         out.lang === 'zh'
-          ? ['词表', '种类', '项数', '词元', '字符/词元', '字节/词元', '用到的项', '未知', 'MB/秒']
-          : ['tokenizer', 'kind', 'entries', 'tokens', 'characters a token', 'bytes a token', 'entries used', 'unknown', 'MB/s'],
+          ? ['词表', '种类', '项数', '词元', '字符/词元', '字节/词元', '比特/字节', '用到的项', '未知', 'MB/秒']
+          : [
+              'tokenizer',
+              'kind',
+              'entries',
+              'tokens',
+              'characters a token',
+              'bytes a token',
+              'bits a byte',
+              'entries used',
+              'unknown',
+              'MB/s',
+            ],
         results.map((r) => [
           `${r.name}${r.tokens === least && results.length > 1 ? ' ◀' : ''}`,
           r.kind,
@@ -374,21 +462,66 @@ export const tokCompare: Verb = {
           n(r.tokens),
           r.charactersPerToken.toFixed(3),
           r.bytesPerToken.toFixed(3),
+          r.bitsPerByte.toFixed(3),
           `${n(r.used)} (${Math.round((100 * r.used) / r.vocabSize)} %)`,
           n(r.unknown),
           r.megabytesPerSecond.toFixed(1),
         ]),
-        [2, 3, 4, 5, 6, 7, 8],
+        [2, 3, 4, 5, 6, 7, 8, 9],
       ),
     );
     if (results.length > 1)
       out.say(
         out.t({
-          en: '◀ fewest tokens: more text in the same context. Losses of different tokenizers compare only as bits a byte',
-          zh: '◀ 词元最少：同样的上下文容纳更多文本。不同词表的损失只能按每字节比特比较',
+          en: '◀ fewest tokens: more text in the same context. Bits a byte: the text coded by how often each token occurs in it, without context. Losses of different tokenizers compare only as bits a byte',
+          zh: '◀ 词元最少：同样的上下文容纳更多文本。比特/字节：只按各词元在本文中的频率编码（不看上下文）。不同词表的损失只能按每字节比特比较',
         }),
       );
     out.event({ type: 'result', ok: true, path, ...totals, tokenizers: results });
+    return 0;
+  },
+};
+
+/** Bits that a text takes when each token costs −log₂ of its share. */
+function bitsOf(times: Iterable<number>, tokens: number): number {
+  let bits = 0;
+  for (const n of times) bits -= n * Math.log2(n / tokens);
+  return bits;
+}
+
+export const tokConvert: Verb = {
+  name: 'tok convert',
+  about: { en: 'a tokenizer from one file format to another', zh: '转换词表的文件格式' },
+  words: [{ name: 'FILE-or-RUN' }],
+  flags: [
+    {
+      name: 'out',
+      takes: 'text',
+      about: {
+        en: 'file to write (tokenizer.json); NAME.model, NAME.tiktoken, vocab.txt and vocab.json are written in those formats',
+        zh: '写到哪个文件（tokenizer.json）；名字为 *.model、*.tiktoken、vocab.txt、vocab.json 时写成相应格式',
+      },
+    },
+    {
+      name: 'pattern',
+      takes: 'text',
+      about: { en: 'how a .tiktoken file cuts text (gpt2, llama3, …)', zh: '.tiktoken 文件的切分方式（gpt2、llama3……）' },
+    },
+    { name: 'force', about: { en: 'write over a file that exists', zh: '覆盖已有文件' } },
+  ],
+  examples: [
+    'qkv tok convert tokenizer.model --out tokenizer.json',
+    'qkv tok convert my.tiktoken --pattern llama3 --out tokenizer.json',
+  ],
+  async run({ words: [word], flags }, out) {
+    const { tokenizer, path } = await loadTokenizer(word, flags['pattern'] as string | undefined);
+    const file = (flags['out'] as string | undefined) ?? 'tokenizer.json';
+    const written = await writeTokenizer(tokenizer, file, flags['force'] === true);
+    out.answer(
+      `${out.style('green', '✔')} ${written.map(here).join('  ')}  ${tokenizer.kind} · ${count(tokenizer.vocabSize, out.lang)} ${out.t({ en: 'entries', zh: '项' })}`,
+    );
+    out.say(`${out.t({ en: 'Next', zh: '下一步' })}  qkv tok show ${shellWord(here(file))}`);
+    out.event({ type: 'result', ok: true, from: path, files: written, kind: tokenizer.kind, vocabSize: tokenizer.vocabSize });
     return 0;
   },
 };
