@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { QkvError } from '../errors.ts';
+import { loadTokenizer } from '../io/index.ts';
 import type { TrainConfig } from '../settings/index.ts';
 import {
   byteTokenizer,
@@ -29,7 +30,8 @@ export async function* tokenizerFor(config: TrainConfig, signal?: AbortSignal): 
     for await (const text of textsOf(config, signal)) for (const c of text) characters.add(c);
     return charTokenizer([...characters].sort(), { specialTokens });
   }
-  if (kind !== 'bpe' && kind !== 'wordpiece' && kind !== 'unigram') return readTokenizer(kind);
+  // A file of any format that io/load-tokenizer.ts knows, or a folder with one.
+  if (kind !== 'bpe' && kind !== 'wordpiece' && kind !== 'unigram') return (await loadTokenizer(kind)).tokenizer;
   const sample: string[] = [];
   let room = SAMPLE;
   for await (const text of textsOf(config, signal)) {
