@@ -76,52 +76,71 @@ function writeQ4K(values: Float32Array, to: Uint8Array): void {
 /** Large values count more: a matrix product feels them. */
 function weightsOf(x: Float32Array): Float32Array {
   let sum = 0;
-  for (const v of x) sum += v * v;
+  for (let i = 0; i < x.length; i++) sum += x[i] * x[i];
   const size = Math.sqrt(sum / x.length);
-  return x.map((v) => size + Math.abs(v));
+  const weights = new Float32Array(x.length);
+  for (let i = 0; i < x.length; i++) weights[i] = size + Math.abs(x[i]);
+  return weights;
 }
 
+/** The one of 16 steps a·q − b nearest to x. */
 const nearestStep = (x: number, a: number, b: number): number =>
-  a === 0 ? 0 : Math.max(0, Math.min(15, Math.round((x + b) / a)));
+  a === 0 ? 0 : Math.max(0, Math.min(15, Math.floor((x + b) / a + 0.5)));
 
 /** Tries ranges a little narrower and wider than that of the values; for each, the steps decide the line by least squares. */
 function bestLine(x: Float32Array, w: Float32Array): Line {
   let [min, max] = [0, 0];
-  for (const v of x) {
-    min = Math.min(min, v);
-    max = Math.max(max, v);
+  for (let i = 0; i < x.length; i++) {
+    if (x[i] < min) min = x[i];
+    if (x[i] > max) max = x[i];
   }
   if (max === min) return { a: 0, b: 0, error: 0 };
-  let best: Line = { a: (max - min) / 15, b: -min, error: errorOf(x, w, (max - min) / 15, -min) };
-  for (let k = -10; k <= 10; k++) {
-    const a = (max - min) / (15 + k / 5);
-    const line = leastSquares(x, w, a, -min);
+  let best: Line = { a: (max - min) / 15, b: -min, error: Number.POSITIVE_INFINITY };
+  for (let k = -9; k <= 9; k += 3) {
+    const line = leastSquares(x, w, (15 + k / 5) / (max - min), -min);
     if (line.error < best.error) best = line;
   }
   return best;
 }
 
-/** With q = the steps of (a, b): the (a′, b′ ≥ 0) that minimise Σ w (a′q − b′ − x)². */
-function leastSquares(x: Float32Array, w: Float32Array, a: number, b: number): Line {
-  let [sw, sq, sqq, sx, sqx] = [0, 0, 0, 0, 0];
-  for (let i = 0; i < x.length; i++) {
-    const q = nearestStep(x[i], a, b);
-    sw += w[i];
-    sq += w[i] * q;
-    sqq += w[i] * q * q;
-    sx += w[i] * x[i];
-    sqx += w[i] * q * x[i];
+/** With q = the steps of the line of slope 1/`inverse` through −b: the (a′, b′ ≥ 0) that minimise Σ w (a′q − b′ − x)², and that sum. */
+function leastSquares(x: Float32Array, w: Float32Array, inverse: number, b: number): Line {
+  let sw = 0;
+  let sq = 0;
+  let sqq = 0;
+  let sx = 0;
+  let sqx = 0;
+  let sxx = 0;
+  for (let i = 0; i < 32; i++) {
+    let q = ((x[i] + b) * inverse + 0.5) | 0; // x + b ≥ 0
+    if (q > 15) q = 15;
+    const wi = w[i];
+    const xi = x[i];
+    sw += wi;
+    sq += wi * q;
+    sqq += wi * q * q;
+    sx += wi * xi;
+    sqx += wi * q * xi;
+    sxx += wi * xi * xi;
   }
   const det = sw * sqq - sq * sq;
-  if (det <= 0) return { a, b, error: errorOf(x, w, a, b) };
+  if (det <= 0) return { a: 0, b: 0, error: Number.POSITIVE_INFINITY };
   let [a2, b2] = [(sw * sqx - sq * sx) / det, (sq * sqx - sqq * sx) / det];
   if (b2 < 0) [a2, b2] = [sqx / sqq, 0];
-  return a2 > 0 ? { a: a2, b: b2, error: errorOf(x, w, a2, b2) } : { a, b, error: errorOf(x, w, a, b) };
+  if (!(a2 > 0)) return { a: 0, b: 0, error: Number.POSITIVE_INFINITY };
+  return { a: a2, b: b2, error: a2 * a2 * sqq - 2 * a2 * b2 * sq + b2 * b2 * sw - 2 * a2 * sqx + 2 * b2 * sx + sxx };
 }
 
+/** Σ w (a·q − b − x)² with the nearest steps q. */
 function errorOf(x: Float32Array, w: Float32Array, a: number, b: number): number {
+  const inverse = a === 0 ? 0 : 1 / a;
   let sum = 0;
-  for (let i = 0; i < x.length; i++) sum += w[i] * (a * nearestStep(x[i], a, b) - b - x[i]) ** 2;
+  for (let i = 0; i < 32; i++) {
+    const place = (x[i] + b) * inverse + 0.5;
+    const q = place < 0 ? 0 : place >= 15 ? 15 : place | 0;
+    const off = a * q - b - x[i];
+    sum += w[i] * off * off;
+  }
   return sum;
 }
 
