@@ -30,8 +30,8 @@ export interface CompareOptions {
   folder: string;
   /** Validation sources that are answered. */
   answers: number;
-  /** Undefined: no copy-lag curves. */
-  copyLag?: CopyLagOptions;
+  /** Undefined: no copy-lag curves. `configs`: who copies, all contestants when left out. */
+  copyLag?: CopyLagOptions & { configs?: ReadonlyMap<Contestant, TrainConfig> };
   env?: object;
   stopped?: () => boolean;
   signal?: AbortSignal;
@@ -81,12 +81,12 @@ export async function* compareFamilies(o: CompareOptions): AsyncGenerator<Compar
       const name = `${contestant}-${seed}`;
       const settings: TrainConfig = { ...config, objective: 'pairs', tokenizer, seed };
       const outcome = yield* trainOne({ ...o, contestant, name, config: settings });
-      if (stopped()) return;
+      if (!outcome) return;
       yield { type: 'outcome', outcome };
     }
   }
   if (o.copyLag === undefined) return;
-  for (const [contestant, config] of configs) {
+  for (const [contestant, config] of o.copyLag.configs ?? configs) {
     const steps = o.copyLag.steps ?? 300;
     const queue: number[] = [];
     const running = copyLagCurve(config, { ...o.copyLag, onStep: (step) => void queue.push(step) });
@@ -104,7 +104,7 @@ export async function* compareFamilies(o: CompareOptions): AsyncGenerator<Compar
 
 async function* trainOne(
   o: CompareOptions & { contestant: Contestant; name: string; config: TrainConfig },
-): AsyncGenerator<CompareEvent, Outcome> {
+): AsyncGenerator<CompareEvent, Outcome | undefined> {
   const { contestant, name, config, folder, env, signal, stopped } = o;
   const { seed, steps, batch, accumulate } = config;
   const losses: number[] = [];
@@ -124,6 +124,7 @@ async function* trainOne(
     if (event.type === 'eval') valCurve.push({ step: event.step, lossNats: event.valLossNats });
     if (event.type === 'checkpoint') checkpoint = event.folder;
   }
+  if (stopped?.()) return undefined; // half a training is no outcome
   const answers = yield* answersTo({ ...o, checkpoint });
   const last = losses.slice(-Math.max(1, Math.floor(steps / 10)));
   return {

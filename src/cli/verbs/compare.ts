@@ -104,7 +104,11 @@ export const compareVerb: Verb = {
     const vocabSize = await vocabularyOf({ ...wanted[0][1], objective: 'pairs' });
     const target = parametersOf(configOf('transformer', base), vocabSize).total;
     const configs = new Map(wanted.map(([name, config]) => [name, likeSize(config, name, base, vocabSize, target)]));
-    return compare(out, { configs, folder, given, data, ourData });
+    // What attention is there for shows beside a recurrent net that has none.
+    const lone: Contestant = 'rnn-none';
+    const copying = new Map(configs);
+    if (!copying.has(lone)) copying.set(lone, likeSize(configOf(lone, base), lone, base, vocabSize, target));
+    return compare(out, { configs, copying, folder, given, data, ourData });
   },
 };
 
@@ -114,11 +118,19 @@ async function compare(
   out: Output,
   {
     configs,
+    copying,
     folder,
     given,
     data,
     ourData,
-  }: { configs: Map<Contestant, TrainConfig>; folder: string; given: Given; data: string; ourData: boolean },
+  }: {
+    configs: Map<Contestant, TrainConfig>;
+    copying: Map<Contestant, TrainConfig>;
+    folder: string;
+    given: Given;
+    data: string;
+    ourData: boolean;
+  },
 ): Promise<number> {
   const [{ seed: from, steps, batch }] = configs.values();
   const seeds = Array.from({ length: given.seeds }, (_, i) => from + i);
@@ -135,7 +147,7 @@ async function compare(
     }),
   );
   try {
-    const copyLag = given.copySteps > 0 ? { steps: given.copySteps, seed: from } : undefined;
+    const copyLag = given.copySteps > 0 ? { configs: copying, steps: given.copySteps, seed: from } : undefined;
     const { name: backend, isa, threads } = backendInfo();
     const env = { backend, isa, threads };
     const events = compareFamilies({
@@ -251,7 +263,10 @@ function show(
   if (lags.size === 0) return;
   out.answer();
   out.answer(
-    out.t({ en: 'Copy lag: symbols copied right, by how far back they stand', zh: '复制滞后：按距离统计复制正确的符号' }),
+    out.t({
+      en: 'Copy lag: symbols copied right, by how far back they stand (learned from texts of 1 … 16)',
+      zh: '复制滞后：按距离统计复制正确的符号（用长 1 … 16 的文本学习）',
+    }),
   );
   const [first] = lags.values();
   const wide = Math.max(...[...lags.keys()].map((k) => k.length), 3);

@@ -97,6 +97,7 @@ export const train: Verb = {
       let lastLr = config.lr;
       let prompt = config.samplePrompt ?? '';
       let first = true;
+      let parameters = 0;
       const { signal } = preparing;
       for await (const event of pretrain({ config, name, root, resume, env, signal, stopped: () => stop.asked })) {
         switch (event.type) {
@@ -118,6 +119,7 @@ export const train: Verb = {
             break;
           case 'start':
             started = true;
+            ({ parameters } = event);
             startScreen(screen, event, config, backend);
             for (const { folder, why } of event.skipped)
               out.say(
@@ -161,7 +163,7 @@ export const train: Verb = {
               out.say(profileTable(spent, out));
               out.event({ type: 'profile', ...spent });
             }
-            out.event({ ...event, type: 'result', ok: true, parameters: parametersOf(config, vocabSize).total });
+            out.event({ ...event, type: 'result', ok: true, parameters });
             continue;
         }
         out.event(event);
