@@ -24,6 +24,7 @@ export { languageOf, languages, loadLanguages } from './language.ts';
 export type { LengthBin, LengthSummary } from './lengths.ts';
 export { type LineBatch, lineBatches, MAX_LINE_BYTES } from './lines.ts';
 export type { ThreadTokenizer } from './encode.ts';
+export { type PipelineSql, pipelineSql, sqlRules, statisticsSql } from './duckdb.ts';
 export { type Mixture, mixBatches, type MixtureSource } from './mixture.ts';
 export { permuted } from './order.ts';
 export { type Licence, licenceOf } from './licence.ts';
