@@ -17,6 +17,7 @@ export type { ChatMessage, ChatTemplate, EncodedDialogue, RenderedDialogue, Rend
 export { tokenizerFromTiktoken, tiktokenFile } from './tiktoken.ts';
 export type { TiktokenOptions } from './tiktoken.ts';
 export { mergesFiles, tokenizerFromMerges, tokenizerFromVocabTxt, vocabTxt } from './vocabulary-files.ts';
+export type { PaddingSpec, Row, TruncationSpec } from './truncate.ts';
 export type { EncodingWithOffsets, OffsetUnit } from './offsets.ts';
 export { PipelineTokenizer } from './pipeline.ts';
 export type { PipelineParts } from './pipeline.ts';

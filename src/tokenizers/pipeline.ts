@@ -14,6 +14,8 @@ import { compilePostProcessor } from './postprocess.ts';
 import type { Frame, Frames, PostProcessorSpec } from './postprocess.ts';
 import { compilePreTokenizer } from './pretokenize.ts';
 import type { PreTokenizer, PreTokenizerSpec } from './pretokenize.ts';
+import { padded, truncated } from './truncate.ts';
+import type { PaddingSpec, Row, TruncationSpec } from './truncate.ts';
 import { tokenizerError } from './tokenizer.ts';
 import type { DecodeOptions, EncodeOptions, Tokenizer } from './tokenizer.ts';
 import { replaceLoneSurrogates, utf8Text } from './utf8.ts';
@@ -25,6 +27,8 @@ export interface PipelineParts {
   preTokenizer?: PreTokenizerSpec | null;
   postProcessor?: PostProcessorSpec | null;
   decoder?: DecoderSpec | null;
+  truncation?: TruncationSpec | null;
+  padding?: PaddingSpec | null;
 }
 
 export class PipelineTokenizer implements Tokenizer {
@@ -47,7 +51,8 @@ export class PipelineTokenizer implements Tokenizer {
 
   constructor(parts: PipelineParts) {
     const { model, addedTokens = [], normalizer = null, preTokenizer = null, postProcessor = null, decoder = null } = parts;
-    this.parts = { model, addedTokens, normalizer, preTokenizer, postProcessor, decoder };
+    const { truncation = null, padding = null } = parts;
+    this.parts = { model, addedTokens, normalizer, preTokenizer, postProcessor, decoder, truncation, padding };
     this.#normalize = normalizer ? compileNormalizer(normalizer) : undefined;
     this.#split = compilePreTokenizer(preTokenizer, model instanceof Bpe && model.byteLevel).split;
     this.#frames = compilePostProcessor(postProcessor);
@@ -70,6 +75,22 @@ export class PipelineTokenizer implements Tokenizer {
     if (!addSpecialTokens) this.#encodeText(text, special, onLoneSurrogates, out);
     else this.#fill(this.#frames.single, text, '', special, onLoneSurrogates, out, undefined);
     return out.toArray();
+  }
+
+  /** Texts as rows for a model: with its frame, truncated and padded as the file says (`truncation`, `padding`; neither without them). */
+  encodeBatch(
+    texts: readonly string[],
+    { special = false, addSpecialTokens = true, onLoneSurrogates }: EncodeOptions = {},
+  ): Row[] {
+    const { truncation, padding } = this.parts;
+    const frame = addSpecialTokens ? this.#frames.single : compilePostProcessor(null).single;
+    const framed = frame.reduce((n, part) => n + ('ids' in part ? part.ids.length : 0), 0);
+    const rows = texts.map((text) => {
+      const ids = this.encode(text, { special, onLoneSurrogates });
+      const kept = truncation ? truncated(ids, truncation, framed) : ids;
+      return framed === 0 ? kept : Int32Array.from(frame.flatMap((part) => ('ids' in part ? part.ids : Array.from(kept))));
+    });
+    return padded(rows, padding);
   }
 
   /**

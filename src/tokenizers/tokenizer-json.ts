@@ -9,6 +9,7 @@ import type { PostProcessorSpec } from './postprocess.ts';
 import type { PreTokenizerSpec } from './pretokenize.ts';
 import { tokenizerError } from './tokenizer.ts';
 import type { Tokenizer } from './tokenizer.ts';
+import type { PaddingSpec, TruncationSpec } from './truncate.ts';
 import { Unigram } from './unigram.ts';
 import { WordLevel } from './wordlevel.ts';
 import { WordPiece } from './wordpiece.ts';
@@ -21,6 +22,7 @@ const limits = {
   addedTokens: 1 << 17,
   tokenLength: 1 << 16,
   steps: 64,
+  padding: 1 << 20,
   depth: 16,
 };
 
@@ -28,7 +30,7 @@ const limits = {
 export function tokenizerToJson(tokenizer: Tokenizer): string {
   if (!(tokenizer instanceof PipelineTokenizer))
     throw tokenizerError('tokenizerToJson: this tokenizer was not made by this library');
-  const { model, addedTokens, normalizer, preTokenizer, postProcessor, decoder } = tokenizer.parts;
+  const { model, addedTokens, normalizer, preTokenizer, postProcessor, decoder, truncation, padding } = tokenizer.parts;
   const added = [...addedTokens]
     .sort((a, b) => a.id - b.id)
     .map(({ id, content, singleWord, lstrip, rstrip, normalized, special }) => ({
@@ -44,8 +46,8 @@ export function tokenizerToJson(tokenizer: Tokenizer): string {
   return (
     '{\n' +
     field('version', '1.0') +
-    field('truncation', null) +
-    field('padding', null) +
+    field('truncation', truncation) +
+    field('padding', padding) +
     field('added_tokens', added) +
     field('normalizer', normalizer && publishedNormalizer(normalizer)) +
     field('pre_tokenizer', preTokenizer) +
@@ -87,6 +89,8 @@ export function tokenizerFromJson(json: unknown): PipelineTokenizer {
     preTokenizer,
     postProcessor: postProcessorSpec(file.optional('post_processor')),
     decoder: decoderSpec(file.optional('decoder')),
+    truncation: truncationSpec(file.optional('truncation')),
+    padding: paddingSpec(file.optional('padding')),
   });
 }
 
@@ -165,6 +169,12 @@ class Reader {
     if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value >= limits.entries)
       return this.#expected(`an id below ${limits.entries}`);
     return value;
+  }
+
+  /** A number of things; published files have 10³⁰ and 2⁶⁴ − 1 for "no limit". */
+  count(): number {
+    const { value } = this;
+    return typeof value === 'number' && value >= 0 && Math.floor(value) === value ? value : this.#expected('a whole number');
   }
 
   number(): number {
@@ -503,6 +513,41 @@ function postProcessorSpec(reader: Reader, depth = 0): PostProcessorSpec | null 
     default:
       return reader.refuse(`the post-processor ${JSON.stringify(type)} is not supported`);
   }
+}
+
+const sides = ['Left', 'Right'] as const;
+
+function truncationSpec(reader: Reader): TruncationSpec | null {
+  if (reader.missing) return null;
+  const direction = reader.optional('direction');
+  const strategy = reader.optional('strategy');
+  const stride = reader.optional('stride');
+  return {
+    direction: direction.missing ? 'Right' : direction.oneOf(...sides),
+    max_length: reader.field('max_length').count(),
+    strategy: strategy.missing ? 'LongestFirst' : strategy.oneOf('LongestFirst', 'OnlyFirst', 'OnlySecond'),
+    stride: stride.missing ? 0 : stride.count(),
+  };
+}
+
+function paddingSpec(reader: Reader): PaddingSpec | null {
+  if (reader.missing) return null;
+  const strategy = reader.field('strategy');
+  const multiple = reader.optional('pad_to_multiple_of');
+  const direction = reader.optional('direction');
+  const typeId = reader.optional('pad_type_id');
+  const fixed = typeof strategy.value === 'string' ? undefined : strategy.field('Fixed').count();
+  if ((fixed ?? 0) > limits.padding) strategy.refuse(`rows of ${fixed} tokens; the limit is ${limits.padding}`);
+  if (!multiple.missing && multiple.count() > limits.padding)
+    multiple.refuse(`a multiple of ${multiple.count()}; the limit is ${limits.padding}`);
+  return {
+    strategy: fixed === undefined ? strategy.oneOf('BatchLongest') : { Fixed: fixed },
+    direction: direction.missing ? 'Right' : direction.oneOf(...sides),
+    pad_to_multiple_of: multiple.missing ? null : multiple.count(),
+    pad_id: reader.field('pad_id').id(),
+    pad_type_id: typeId.missing ? 0 : typeId.id(),
+    pad_token: reader.field('pad_token').text(),
+  };
 }
 
 function decoderSpec(reader: Reader, depth = 0): DecoderSpec | null {
