@@ -20,8 +20,8 @@ export type { SafetensorsDtype, SafetensorsHeader, TensorEntry } from './safeten
 export { openShardedSafetensors } from './safetensors-index.ts';
 export { parseStrictJson, type StrictJson, toPlain } from './strict-json.ts';
 export { openWeights } from './weights.ts';
+export { bertStoredAs } from './hugging-face-bert-names.ts';
 export {
-  bertStoredAs,
   publishedBertConfig,
   type EncoderTask,
   type EncoderTasks,
