@@ -91,3 +91,29 @@ test('encodings and damage are warnings here', async () => {
   await expect(inspectData(write('empty.txt', ''))).rejects.toMatchObject({ code: 'E134' });
   await expect(inspectData(join(folder, 'none'))).rejects.toMatchObject({ code: 'E130' });
 });
+
+test('languages by document; lengths in tokens', async () => {
+  const english = 'The boat went to the end of the bay and was not seen again.';
+  const rows = [
+    english,
+    english.replace('bay', 'lake'),
+    '船一大早就离开了港口，没有人知道它什么时候回来。',
+    'Das Boot verließ den Hafen früh am Morgen, und niemand wusste warum.',
+  ];
+  const bytes = { vocabSize: 256, encode: (text: string) => Int32Array.from(Buffer.from(text)) };
+  const report = await inspectData(write('mixed.jsonl', rows.map((text) => `${JSON.stringify({ text })}\n`).join('')), {
+    tokenizer: bytes as never,
+  });
+  expect(report.languages).toEqual([
+    { language: 'en', documents: 2 },
+    { language: 'zh', documents: 1 },
+    { language: 'de', documents: 1 },
+  ]);
+  const lengths = rows.map((r) => Buffer.byteLength(r));
+  expect(report.tokens).toBe(lengths.reduce((a, b) => a + b));
+  expect(report.tokenLengths).toMatchObject({ min: Math.min(...lengths), max: Math.max(...lengths) });
+  expect(report.tokenHistogram).toEqual([
+    { from: 32, to: 64, documents: 2 },
+    { from: 64, to: 128, documents: 2 },
+  ]);
+});

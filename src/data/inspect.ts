@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { QkvError } from '../errors.ts';
 import { emptyData } from './errors.ts';
 import { type Encoding, guessEncoding } from './encoding.ts';
+import { languageOf, loadLanguages } from './language.ts';
 import { type LengthBin, Lengths, type LengthSummary } from './lengths.ts';
 import { fileChunks } from './lines.ts';
 import { type NotedKind, type RefusedKind, type Reject, Rejects } from './rejects.ts';
@@ -60,10 +61,15 @@ export interface Inspection {
   scripts: { script: string; share: number }[];
   /** A rough guess from scripts and a few words. */
   language: string;
+  /** Documents by language (language.ts; ISO 639-1, `und` where it cannot be told), of the first 5,000, the most frequent first. */
+  languages: { language: string; documents: number }[];
   /** Different characters: what a character tokenizer's vocabulary would be. */
   differentCharacters: number;
   tokens?: number;
   charactersPerToken?: number;
+  /** Tokens of a document, with a tokenizer. */
+  tokenLengths?: LengthSummary;
+  tokenHistogram?: LengthBin[];
   examples: { source: string; line: number; text: string }[];
   rows: { rows: number } & Record<RefusedKind | NotedKind, number>;
   /** The first rows that were refused. */
@@ -75,6 +81,7 @@ export interface Inspection {
 
 const FIELD_ROWS = 1000;
 const SCRIPT_CHARS = 4_000_000;
+const LANGUAGE_DOCUMENTS = 5000;
 const DUPLICATE_DOCUMENTS = 1_000_000;
 const EXAMPLE_CHARS = 200;
 
@@ -91,6 +98,9 @@ export async function inspectData(path: string | readonly string[], options: Ins
   const rejected: Reject[] = [];
   const rejects = new Rejects(1, (r) => rejected.length < 5 && r.kind !== 'empty' && rejected.push(r));
   const lengths = new Lengths();
+  const tokenLengths = new Lengths();
+  const languages = new Map<string, number>();
+  await loadLanguages();
   const scripts = new Scripts();
   const seen = new Set<number>();
   const totalBytes = files.reduce((sum, f) => sum + f.size, 0);
@@ -118,19 +128,27 @@ export async function inspectData(path: string | readonly string[], options: Ins
     };
     let hash = createHash('sha256');
     let characters = 0;
+    let documentTokens = 0;
     try {
       for await (const { text, line, first, last } of documentsOf(file, read)) {
         if (first) {
           hash = createHash('sha256');
           characters = 0;
+          documentTokens = 0;
+          if (lengths.documents < LANGUAGE_DOCUMENTS) {
+            const language = languageOf(text);
+            languages.set(language, (languages.get(language) ?? 0) + 1);
+          }
           if (examples.length < (options.examples ?? 3)) examples.push({ source: file.name, line, text: start(text) });
         }
         hash.update(text);
         characters += scripts.add(text);
         if (text.includes('\r\n')) crlf++;
         if (text.includes('\ufffd')) replacement++;
-        if (options.tokenizer) tokens += options.tokenizer.encode(text).length;
+        if (options.tokenizer) documentTokens += options.tokenizer.encode(text).length;
         if (!last) continue;
+        if (options.tokenizer) tokenLengths.add(documentTokens);
+        tokens += documentTokens;
         lengths.add(characters);
         const key = hash.digest().readUIntBE(0, 6);
         if (seen.has(key)) duplicates++;
@@ -215,8 +233,16 @@ export async function inspectData(path: string | readonly string[], options: Ins
     histogram: lengths.histogram(),
     scripts: scripts.shares(),
     language: scripts.language(),
+    languages: [...languages].map(([language, documents]) => ({ language, documents })).sort((a, b) => b.documents - a.documents),
     differentCharacters: scripts.different,
-    ...(options.tokenizer ? { tokens, charactersPerToken: tokens > 0 ? scripts.characters / tokens : 0 } : {}),
+    ...(options.tokenizer
+      ? {
+          tokens,
+          charactersPerToken: tokens > 0 ? scripts.characters / tokens : 0,
+          tokenLengths: tokenLengths.summary(),
+          tokenHistogram: tokenLengths.histogram(),
+        }
+      : {}),
     examples,
     rows: rejects.summary(),
     rejects: rejected,

@@ -7,7 +7,8 @@ import { bytes, count } from '../../format.ts';
 import { here, isCode, shellWord } from '../../messages.ts';
 import { printable, table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
-import { noted } from './common.ts';
+import { loadTokenizer } from '../tok.ts';
+import { noted, tokenizerWord } from './common.ts';
 
 /** The keys that say how text is read. */
 const readKeys = ['data.field', 'data.documents', 'data.encoding', 'data.encodingErrors', 'contextLength'] as const;
@@ -16,21 +17,24 @@ export const dataInspect: Verb = {
   name: 'data inspect',
   about: { en: 'files, documents, lengths, characters, faults of a text', zh: '文本的文件、文档、长度、字符与毛病' },
   words: [{ name: 'PATH' }],
-  settings: Object.fromEntries(readKeys.map((k) => [k, settings[k]])),
+  settings: { tokenizer: tokenizerWord, ...Object.fromEntries(readKeys.map((k) => [k, settings[k]])) },
   flags: [{ name: 'examples', takes: 'number', about: { en: 'documents to show (3)', zh: '显示几篇文档（3）' } }],
   examples: [
     'qkv data inspect book.txt',
     'qkv data inspect data/ --examples 5',
     'qkv data inspect rows.jsonl data.field=content contextLength=256',
+    'qkv data inspect data/ tokenizer=tokenizer.json contextLength=256',
   ],
   async run({ words: [path], settings: given, flags }, out) {
-    const { config } = resolve([], settingsOfArguments(given), { needData: false });
+    const tokenizer = given.find((s) => s.key === 'tokenizer')?.text;
+    const { config } = resolve([], settingsOfArguments(given.filter((s) => s.key !== 'tokenizer')), { needData: false });
     let drawn = 0;
     const found = await inspectData(path, {
       field: config['data.field'],
       documents: config['data.documents'],
       encoding: config['data.encoding'],
       encodingErrors: config['data.encodingErrors'] ?? undefined,
+      tokenizer: tokenizer === undefined ? undefined : (await loadTokenizer(tokenizer)).tokenizer,
       // Only where it was asked about: what a document is to a context depends on the tokenizer.
       contextLength: given.some((s) => s.key === 'contextLength') ? config.contextLength : undefined,
       examples: (flags['examples'] as number | undefined) ?? 3,
@@ -70,6 +74,30 @@ export const dataInspect: Verb = {
         ),
       );
     }
+    const { tokenLengths: inTokens, tokenHistogram } = found;
+    if (inTokens && tokenHistogram) {
+      out.answer(
+        out.t({
+          en: `length in tokens: shortest ${n(inTokens.min)}, median ${n(inTokens.median)}, nine of ten below ${n(inTokens.p90)}, longest ${n(inTokens.max)} · ${n(found.tokens!)} in all, ${found.charactersPerToken!.toFixed(2)} characters a token`,
+          zh: `词元长度：最短 ${n(inTokens.min)}，中位 ${n(inTokens.median)}，九成低于 ${n(inTokens.p90)}，最长 ${n(inTokens.max)} · 共 ${n(found.tokens!)} 个，每词元 ${found.charactersPerToken!.toFixed(2)} 个字符`,
+        }),
+      );
+      if (tokenHistogram.length > 1)
+        out.answer(
+          bars(
+            tokenHistogram.map((b) => ({ label: `< ${n(b.to)}`, value: b.documents, note: n(b.documents) })),
+            { length: 32, ascii: Boolean(out.env['NO_COLOR']) },
+          ),
+        );
+    }
+    const looked = found.languages.reduce((sum, l) => sum + l.documents, 0);
+    if (looked > 0)
+      out.answer(
+        `${out.t({ en: 'languages', zh: '语言' })}: ${found.languages
+          .slice(0, 6)
+          .map((l) => `${l.language} ${((100 * l.documents) / looked).toFixed(l.documents < 0.01 * looked ? 1 : 0)} %`)
+          .join(' · ')}`,
+      );
     if (found.scripts.length > 0)
       out.answer(
         found.scripts
