@@ -98,6 +98,7 @@ export const train: Verb = {
       let prompt = config.samplePrompt ?? '';
       let first = true;
       let parameters = 0;
+      let expected = 0;
       const { signal } = preparing;
       for await (const event of pretrain({ config, name, root, resume, env, signal, stopped: () => stop.asked })) {
         switch (event.type) {
@@ -119,7 +120,7 @@ export const train: Verb = {
             break;
           case 'start':
             started = true;
-            ({ parameters } = event);
+            ({ parameters, uniformLossNats: expected } = event);
             startScreen(screen, event, config, backend);
             for (const { folder, why } of event.skipped)
               out.say(
@@ -130,7 +131,6 @@ export const train: Verb = {
             lastLr = event.lr;
             screen.step(event);
             if (first && event.step === 1 && config.from === null) {
-              const expected = Math.log(vocabSize);
               if (Math.abs(event.lossNats - expected) > 0.15 * expected) out.message('W203', { loss: event.lossNats, expected });
             }
             first = false;
