@@ -9,6 +9,7 @@ import {
   tokenizerFromJson,
   tokenizerToJson,
   trainBpe,
+  trainWordPiece,
   utf8Bytes,
 } from '../../../src/tokenizers/index.ts';
 import type { SplitPatternName, Tokenizer } from '../../../src/tokenizers/index.ts';
@@ -68,7 +69,7 @@ test.each(Object.entries(splitPatterns))('pattern %s cuts mixed lines where Onig
   }
 });
 
-test.each(['gpt2', 'cjk'] as const)('training, pattern %s: merges equal those of the official trainer', (pattern) => {
+test.each(['gpt2', 'cjk'] as const)('5.1.3a training, pattern %s: merges equal those of the official trainer', (pattern) => {
   const folder = mkdtempSync(join(tmpdir(), 'qkv-tokenizers-'));
   try {
     // The official trainer reads files by lines, so each text is one line with its newline; without options it wants 30,000 entries,
@@ -88,6 +89,38 @@ test.each(['gpt2', 'cjk'] as const)('training, pattern %s: merges equal those of
     expect(common).toBeGreaterThan(8_000);
     const firstDifference = merges.slice(0, common).findIndex((merge, i) => merge !== ours.merges[i]);
     expect(firstDifference).toBe(-1);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('5.1.3a training WordPiece: the vocabulary, in order, is that of the official trainer', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'qkv-tokenizers-'));
+  try {
+    writeFileSync(join(folder, 'corpus.txt'), corpus.join('\n'));
+    const empty = JSON.parse(tokenizerToJson(trainWordPiece(corpus.slice(0, 50), { vocabSize: 2_000 })));
+    empty.added_tokens = [];
+    empty.post_processor = null;
+    empty.model = { ...empty.model, vocab: {} };
+    const theirs = official.Tokenizer.fromString(JSON.stringify(empty));
+    theirs.train([join(folder, 'corpus.txt')]);
+    theirs.save(join(folder, 'theirs.json'));
+    const { vocab } = JSON.parse(readFileSync(join(folder, 'theirs.json'), 'utf8')).model as { vocab: Record<string, number> };
+    const expected = Object.entries(vocab)
+      .sort((a, b) => a[1] - b[1])
+      .map(([token]) => token);
+    // The order of its single characters changes from run to run, and ties follow it: ours is given theirs.
+    const alphabet = expected.filter((token) => Array.from(token.replace(/^##(?=.)/su, '')).length === 1);
+    const special = ['[UNK]', '[CLS]', '[SEP]'];
+    const ours = trainWordPiece(corpus, {
+      vocabSize: special.length + expected.length,
+      specialTokens: special,
+      alphabet,
+      minFrequency: 1,
+    });
+    const tokens = Array.from({ length: ours.vocabSize - special.length }, (_, i) => ours.idToToken(i + special.length)!);
+    expect(expected.length).toBeGreaterThan(5_000);
+    expect(tokens.findIndex((token, i) => token !== expected[i])).toBe(-1);
   } finally {
     rmSync(folder, { recursive: true });
   }
