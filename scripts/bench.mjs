@@ -13,15 +13,18 @@ const recipes = readdirSync(join(bench, 'recipes'))
 const usage = `npm run bench -- kernels  [--only=matmul,adamW] [--ours] [--quick] [--json]   each kernel beside other libraries and the machine's peak
 npm run bench -- train    [--only=small] [--ours] [--quick] [--json]           tokens/s of a whole step beside PyTorch
 npm run bench -- overhead [--quick] [--json]                                   what one operation costs in JavaScript, and whether memory grows
+npm run bench -- load     [--only=gpt2] [--keep] [--quick] [--json]             500 MB of safetensors from a cold disk; memory
 npm run bench -- data     [--only=web,gentle] [--quick] [--json]                  MB/s of cleaning, by rule
 npm run bench -- tokenizers [PATH…] [--quick] [--json]                         encoding and training beside the official package
+npm run bench -- decode   [--only=f32,int8] [--ours] [--quick] [--json]        tokens/s of writing beside llama.cpp, batch 1 and 8
+npm run bench -- quality  [--quick] [--json]                                   bits per byte with weights of fewer bits
 npm run bench -- recipe NAME [--quick] [--json]                                a whole training run; NAME: ${recipes.join(', ')}
 What it measures and what it needs: bench/README.md`;
 
 const [what, ...rest] = process.argv.slice(2);
 const [file, args] = what === 'recipe' ? [`recipes/${rest[0]}.ts`, rest.slice(1)] : [`${what}.ts`, rest];
 const path = join(bench, file);
-if (!['kernels', 'train', 'overhead', 'decode', 'tokenizers', 'data', 'recipe'].includes(what) || !existsSync(path)) {
+if (!['kernels', 'train', 'overhead', 'decode', 'load', 'quality', 'tokenizers', 'data', 'recipe'].includes(what) || !existsSync(path)) {
   console.error(what === undefined || what === '--help' ? usage : `bench: there is no ${[what, ...rest].join(' ')}\n${usage}`);
   process.exit(what === '--help' ? 0 : 2);
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { buildDecoder, type Decoder } from '../models/index.ts';
 import { dispose, stateDict } from '../nn/index.ts';
-import { type DType, Tensor } from '../tensor/index.ts';
+import { type DType, Rng, Tensor } from '../tensor/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
 import { type Family, type PublishedShape, settingsOfPublished, type Stored, storedAs } from './hugging-face.ts';
 import { phi3StoredAs } from './hugging-face-decoders.ts';
@@ -56,7 +56,8 @@ export function fillFrom(
 ): void {
   const named = wanted.map((w) => ({ ...w, name: [w.name, ...(w.aliases ?? [])].find((n) => file.tensors.has(n)) ?? w.name }));
   checkAll(file, path, named, strict, ignore);
-  for (const w of named) fill(file, path, w, strict);
+  const window = file.windows ? new ArrayBuffer(Math.max(WINDOW, ...named.map((w) => rowBytes(file, w)))) : undefined;
+  for (const w of named) fill(file, path, w, strict, window);
 }
 
 /** The shape of `w` as the file should have it. */
@@ -91,38 +92,62 @@ function checkAll(file: SafetensorsReader, path: string, wanted: readonly Wanted
   );
 }
 
-function fill(file: SafetensorsReader, path: string, w: Wanted, strict: boolean): void {
-  const { t, name, transposed, rows, nonNegative } = w;
-  const all = file.read(name);
+/** A tensor passes through memory in windows of this many bytes: the disk reads on while the last one is placed, and nothing is held twice. */
+const WINDOW = 4 * 2 ** 20;
+
+/** Bytes of one row as the file has it: the least that a window holds. */
+const rowBytes = (file: SafetensorsReader, w: Wanted): number => {
+  const { byteLength, shape } = file.tensors.get(w.name)!;
+  return byteLength / Math.max(1, shape[0] ?? 1);
+};
+
+function fill(file: SafetensorsReader, path: string, w: Wanted, strict: boolean, window?: ArrayBuffer): void {
+  const { t, name, transposed, rows } = w;
   const dtype = floats[file.tensors.get(name)!.dtype]!;
   const width = dtype === 'f32' ? 4 : 2;
-  const first = rows ? (rows.from * t.size * width) / t.shape[0] : 0;
-  const bytes = all.subarray(first, first + t.size * width);
-  const values =
-    dtype === 'f32'
-      ? new Float32Array(bytes.buffer, bytes.byteOffset, t.size)
-      : new Uint16Array(bytes.buffer, bytes.byteOffset, t.size);
-  for (let i = 0; strict && i < values.length; i++) {
+  const shape = transposed ? shapeInFile(w) : [...t.shape]; // of the part that is ours
+  const rowValues = shape.slice(1).reduce((a, b) => a * b, 1);
+  const first = rows ? rows.from * rowValues * width : 0;
+  const count = t.size / Math.max(1, rowValues); // rows
+  const atOnce = window ? Math.max(1, Math.floor(WINDOW / Math.max(1, rowValues * width))) : count;
+  // Where reading a part costs as much as the whole, the whole is read once.
+  const all = window ? undefined : file.read(name);
+  for (let from = 0; from < count && rowValues > 0; from += atOnce) {
+    const n = Math.min(atOnce, count - from);
+    const start = first + from * rowValues * width;
+    const bytes = all ? all.subarray(start, start + n * rowValues * width) : new Uint8Array(window!, 0, n * rowValues * width);
+    if (!all) file.readInto(name, start, bytes);
+    const values =
+      dtype === 'f32'
+        ? new Float32Array(bytes.buffer, bytes.byteOffset, n * rowValues)
+        : new Uint16Array(bytes.buffer, bytes.byteOffset, n * rowValues);
+    if (strict) checkValues(values, from * rowValues, w, path);
+    if (dtype === 'f32' && !transposed) t.writeAt(from * rowValues, values);
+    else place(t, Tensor.from(values, [n, ...shape.slice(1)], dtype), from, transposed);
+  }
+}
+
+/** Rows of the file, `from` on, into `t`: widened, and turned where the file has them as columns. */
+function place(t: Tensor, rows: Tensor, from: number, transposed = false): void {
+  using stored = rows;
+  using own = t.detach();
+  using turned = transposed ? own.T : t.shape.length === 0 ? own.reshape([1]) : own.detach();
+  using part = turned.slice(0, from, from + rows.shape[0]);
+  part.copyFrom(stored);
+}
+
+/** What we saved ourselves is finite, and second moments are not negative. @throws CheckpointError NONFINITE, STATE */
+function checkValues(values: Float32Array | Uint16Array, at: number, { name, nonNegative }: Wanted, path: string): void {
+  for (let i = 0; i < values.length; i++) {
     if (!Number.isFinite(values[i]))
-      throw new CheckpointError('NONFINITE', path, `"${name}" holds ${values[i]} at index ${i}`, 'Use an older checkpoint');
+      throw new CheckpointError('NONFINITE', path, `"${name}" holds ${values[i]} at index ${at + i}`, 'Use an older checkpoint');
     if (nonNegative && values[i] < 0)
       throw new CheckpointError(
         'STATE',
         path,
-        `optimiser state "${name}": second moment is negative at index ${i}`,
+        `optimiser state "${name}": second moment is negative at index ${at + i}`,
         'Use an older checkpoint',
       );
-  }
-  if (dtype === 'f32' && !transposed) {
-    t.write(values as Float32Array);
-    return;
-  }
-  using stored = Tensor.from(values, transposed ? shapeInFile(w) : t.shape, dtype);
-  using wide = stored.cast('f32');
-  if (!transposed) t.copyFrom(wide);
-  else {
-    using turned = wide.T;
-    t.copyFrom(turned);
   }
 }
 
@@ -149,7 +174,7 @@ export interface LoadedDecoder {
 export function loadPretrained(source: PublishedSource, { dropout = 0 }: { dropout?: number } = {}): LoadedDecoder {
   const { file, config } = configOf(source);
   const settings = { ...settingsOfPublished(config, file), dropout };
-  const model = buildDecoder({ ...settings, seed: 0 }, settings.vocabSize);
+  const model = buildDecoder({ ...settings, seed: 0 }, settings.vocabSize, Rng.none); // all of it is in the file, or it is refused
   const modelType = String(config['model_type']);
   const plain = (ours: string): Stored => storedAs(settings.model, ours, settings);
   const stored = modelType === 'phi3' ? (ours: string) => phi3StoredAs(settings, ours, plain) : plain;

@@ -109,6 +109,7 @@ export function openSharded(
       tensors,
       read: (name) => readerOf(name).read(name),
       readInto: (name, offset, target) => readerOf(name).readInto(name, offset, target),
+      windows: [...readers.values()].every((reader) => reader.windows),
       close,
     };
   } catch (error) {

@@ -9,6 +9,8 @@ export interface SafetensorsReader extends SafetensorsHeader {
   read(name: string): Uint8Array;
   /** Fills `target` from byte `offset` of a tensor on: a window of a tensor that is larger than memory. */
   readInto(name: string, offset: number, target: Uint8Array): void;
+  /** `readInto` reads what it is asked for and no more: a large tensor can pass through a small window. */
+  readonly windows?: boolean;
   close(): void;
 }
 
@@ -56,7 +58,7 @@ export function openSafetensors(
       readInto(name, 0, bytes);
       return bytes;
     };
-    return { metadata, tensors, read, readInto, close: () => fs.closeSync(fd) };
+    return { metadata, tensors, read, readInto, windows: true, close: () => fs.closeSync(fd) };
   } catch (error) {
     quietly(() => fs.closeSync(fd));
     throw error;

@@ -36,8 +36,8 @@ export type DecoderSwitches = Partial<
 export function buildDecoder(
   { model, seed, ...settings }: DecoderSettings,
   vocabSize: number,
+  rng = new Rng(seed),
 ): Decoder & (GPT2 | Llama | NeoX | Gemma | Olmo2 | Mixtral) {
-  const rng = new Rng(seed);
   switch (model) {
     case 'gpt2':
       return new GPT2({ ...settings, vocabSize }, rng);

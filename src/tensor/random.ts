@@ -31,6 +31,8 @@ export const normal = (seed: number, i: number): number =>
 
 /** A stream of draws with a place in it. `seed` and `at` are all of its state. */
 export class Rng {
+  /** For weights that will be overwritten: `Tensor.normal` leaves its memory as it is. */
+  static readonly none = new Rng(0);
   at = 0;
   constructor(readonly seed = 1) {}
   uniform(): number {

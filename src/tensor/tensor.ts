@@ -4,7 +4,7 @@ import { bytesPerElement, type DataOf, type DType } from './dtype.ts';
 import { type Dims, dims, rearrangement } from './einops.ts';
 import { run, Storage } from './engine.ts';
 import * as ops from './ops/index.ts';
-import type { Rng } from './random.ts';
+import { Rng } from './random.ts';
 import { memory, Scope } from './scope.ts';
 import { axisOf, check, isContiguous, reshapeStrides, sameShape, type Shape, show, size, stridesOf } from './shape.ts';
 
@@ -114,7 +114,7 @@ export class Tensor implements View {
   /** Independent normal draws of mean 0 and standard deviation `std`; one fork of `rng` a call. */
   static normal(shape: Shape, std: number, rng: Rng): Tensor {
     const t = Tensor.empty(shape, 'f32', undefined, 'normal');
-    run('random', [], [t], { kind: 'normal', seed: rng.fork(), scale: std, shift: 0 });
+    if (rng !== Rng.none) run('random', [], [t], { kind: 'normal', seed: rng.fork(), scale: std, shift: 0 });
     return t;
   }
   /** Independent draws from [low, high). */
@@ -220,8 +220,20 @@ export class Tensor implements View {
   /** Overwrites the values. Outside of the tape: for loading, tests and finite differences. */
   write(values: ArrayLike<number>): void {
     check(values.length === this.size, () => `write: ${values.length} values for a ${show(this.shape)} tensor of ${this.size}`);
+    this.writeAt(0, values);
+  }
+  /** Overwrites the values from the `at`-th on, counted row by row: a tensor in pieces. */
+  writeAt(at: number, values: ArrayLike<number>): void {
+    check(
+      Number.isInteger(at) && at >= 0 && at + values.length <= this.size,
+      () => `writeAt: values ${at} … ${at + values.length} of a ${show(this.shape)} tensor of ${this.size}`,
+    );
     check(this.isContiguous, () => `write: the tensor is a strided view; write to .contiguous() or to the tensor it looks at`);
-    this.storage.backend.write(this, toTyped(values, this.dtype));
+    const { buffer, offset, dtype } = this;
+    this.storage.backend.write(
+      { buffer, offset: offset + at, shape: [values.length], strides: [1], dtype },
+      toTyped(values, dtype),
+    );
   }
   /** Overwrites these values (a slice, too) with those of `x`, on the backend. Outside of the tape: for caches. */
   copyFrom(x: Tensor): void {

@@ -215,7 +215,7 @@ function mutateJson(from: Uint8Array, other: Uint8Array, random: Random): Uint8A
     const [parent, key] = somewhere(root, random);
     const value = parent[key];
     const kind = random() % 6;
-    if (kind === 0) parent[key] = odd[random() % odd.length];
+    if (kind === 0) parent[key] = structuredClone(odd[random() % odd.length]);
     else if (kind === 1) delete parent[key];
     else if (kind === 2) {
       const [p, k] = somewhere(root, random);

@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { Rng, scope, Tensor } from '../tensor/index.ts';
+import { fromFloat32 } from './floats.ts';
+import { fillFrom } from './model-weights.ts';
+import { openSafetensors, parseSafetensors, type SafetensorsReader, safetensorsBytes, writeSafetensors } from './safetensors.ts';
+
+// Tensors of 4.6 MB and more, so that they pass through several windows; 1-D, scalar and empty ones beside them.
+const [R, C] = [1151, 1009];
+const values = Float32Array.from({ length: R * C }, (_, i) => ((i * 7919) % 2048) - 1024);
+
+test.each(['F32', 'BF16', 'F16'] as const)('%s through windows: as it is, turned, and as rows of a larger tensor', (dtype) => {
+  using _ = scope('windows');
+  const folder = mkdtempSync(join(tmpdir(), 'qkv-windows-'));
+  try {
+    const small = values.map((x) => x % 128); // whole numbers below 2⁷ are exact in every float type
+    const tensor = (name: string, shape: number[], from: Float32Array) => ({
+      name,
+      dtype,
+      shape,
+      bytes: fromFloat32(dtype, from),
+    });
+    const all = [
+      tensor('plain', [R, C], small),
+      tensor('turned', [R, C], small),
+      tensor('fused', [R, C], small),
+      tensor('line', [R * C], small),
+      tensor('one', [], small.subarray(5, 6)),
+      tensor('none', [0, 3], small.subarray(0, 0)),
+    ];
+    const file = join(folder, 'model.safetensors');
+    writeSafetensors(file, all);
+    const bytes = safetensorsBytes(all);
+    const memory = { ...parseSafetensors(bytes), readInto: () => {}, close: () => {} } as SafetensorsReader; // no windows: each tensor at once
+    for (const reader of [openSafetensors(file), memory]) {
+      const t = {
+        plain: Tensor.full([R, C], Number.NaN),
+        turned: Tensor.full([C, R], Number.NaN),
+        fused: Tensor.full([7, C], Number.NaN),
+        line: Tensor.full([R * C], Number.NaN),
+        one: Tensor.full([], Number.NaN),
+        none: Tensor.zeros([0, 3]),
+      };
+      const wanted = [
+        { name: 'plain', t: t.plain },
+        { name: 'turned', t: t.turned, transposed: true },
+        { name: 'fused', t: t.fused, rows: { from: 1140, of: R } },
+        ...(['line', 'one', 'none'] as const).map((name) => ({ name, t: t[name] })),
+      ];
+      fillFrom(reader, file, wanted, { strict: false });
+      const read = (x: Tensor) => x.readSync() as Float32Array;
+      expect(Buffer.from(read(t.plain).buffer).equals(Buffer.from(small.buffer))).toBe(true);
+      expect(Buffer.from(read(t.line).buffer).equals(Buffer.from(small.buffer))).toBe(true);
+      expect([...read(t.fused)]).toEqual([...small.subarray(1140 * C, 1147 * C)]);
+      expect([...read(t.one)]).toEqual([small[5]]);
+      const turned = read(t.turned);
+      let wrong = 0;
+      for (let r = 0; r < R; r++) for (let c = 0; c < C; c++) if (turned[c * R + r] !== small[r * C + c]) wrong++;
+      expect(wrong).toBe(0);
+      reader.close();
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('Rng.none draws nothing; writeAt writes a piece and refuses what lies outside', () => {
+  using _ = scope('pieces');
+  const before = Rng.none.at;
+  Tensor.normal([3], 1, Rng.none);
+  expect(Rng.none.at).toBe(before);
+  const t = Tensor.zeros([2, 3]);
+  t.writeAt(2, [7, 8]);
+  expect([...t.readSync()]).toEqual([0, 0, 7, 8, 0, 0]);
+  for (const [at, n] of [
+    [5, 2],
+    [-1, 1],
+    [0.5, 1],
+  ])
+    expect(() => t.writeAt(at, new Float32Array(n))).toThrow(/writeAt/);
+  expect(() => t.T.writeAt(0, [1])).toThrow(/strided/);
+});
