@@ -17,7 +17,7 @@ interface Node {
   value?: ArrayLike<number>;
 }
 
-test('arrays, their paths, shapes and values are those that jsfive reads', () => {
+test('7.1.1 arrays, their paths, shapes and values are those that jsfive reads', () => {
   const reader = openHdf5(path);
   const seen: string[] = [];
   const walk = (node: Node, at: string) => {

@@ -165,7 +165,7 @@ test.each<[string, number[][], RegExp?]>([
   ['1,001 lists', [repeat([0x5d], 1002), repeat([0x61], 1001)], /nests more than 1000 deep/],
   ['1,001 tuples', [p.none, repeat([0x85], 1001)], /nests more than 1000 deep/],
   ['a million and one values', [repeat(p.none, 1_000_001)], /more than 1000000 values/],
-])('P1: %s', (_, body, message = /It was refused; nothing was run/) => {
+])('7.1.2 P1, a malicious pickle is refused: %s', (_, body, message = /It was refused; nothing was run/) => {
   refused(archive(program(...body), { 0: six }), 'PICKLE_UNSAFE', message);
 });
 
@@ -321,7 +321,7 @@ const golden = (name: string) => join(import.meta.dirname, '../../test/parity', 
 
 // test/parity/pytorch-golden.py, torch 2.15.0
 describe.each(['pytorch-golden.zip.pt', 'pytorch-golden.legacy.pt'])('%s, written by torch.save', (file) => {
-  test('every tensor is what PyTorch saved', () => {
+  test('7.1.2 every tensor is what PyTorch saved', () => {
     const reader = openPytorch(golden(file));
     const values = (name: string) => [...toFloat32(reader.tensors.get(name)!.dtype, reader.read(name))];
     expect([...reader.tensors].map(([name, { dtype, shape }]) => `${name} ${dtype} ${shape}`)).toEqual([

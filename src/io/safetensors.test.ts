@@ -77,7 +77,7 @@ const file = fc.tuple(
   fc.dictionary(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'grapheme' }), { maxKeys: 3, noNullPrototype: true }),
 );
 
-test('write∘read is the identity: all dtypes, 0-rank, empty, 8 dimensions, odd names, metadata; header and tensors aligned', () => {
+test('7.1.2 write∘read is the identity: all dtypes, 0-rank, empty, 8 dimensions, odd names, metadata; header and tensors aligned', () => {
   const seen = new Set<string>();
   fc.assert(
     fc.property(file, ([tensors, metadata]) => {

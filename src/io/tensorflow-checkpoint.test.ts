@@ -31,7 +31,7 @@ test('CRC-32C: the check value of the polynomial, and any cut', () => {
 });
 
 test.each(['google', 'keras'])(
-  'BERT from TensorFlow (%s): hidden states of every layer and logits ≤ 1e-4 beside TFBertForPreTraining',
+  '7.1.1 BERT from TensorFlow (%s): hidden states of every layer and logits ≤ 1e-4 beside TFBertForPreTraining',
   (kind) => {
     using _ = scope('parity');
     const folder = join(golden, kind);
@@ -61,7 +61,7 @@ test('what the containers are called; slots of the optimiser and the step are no
   weights.close();
 });
 
-test('every dtype, two shards, a scalar and an empty tensor as TensorFlow wrote them; text is passed over', () => {
+test('7.1.1 every dtype, two shards, a scalar and an empty tensor as TensorFlow wrote them; text is passed over', () => {
   const reader = openTensorflowCheckpoint(join(golden, 'dtypes/all.ckpt.index'));
   const floats = (name: string) => [...toFloat32(reader.tensors.get(name)!.dtype, reader.read(name))];
   for (const name of ['float16', 'float32', 'float64']) expect(floats(`${name}/x`)).toEqual([-3, -2, -1, 0, 1, 2]);

@@ -11,7 +11,7 @@ import { openTfjs, parseTfjs, saveTfjs } from './tfjs.ts';
 // Golden files and their values by @tensorflow/tfjs-core 4.22: test/parity/tensorflow/make_tfjs.mjs.
 const golden = join(import.meta.dirname, '../../test/parity/tensorflow/tfjs');
 
-test('every coding that TensorFlow.js knows, through shards that cut a number, as tfjs-core decodes it', () => {
+test('7.1.1 every coding that TensorFlow.js knows, through shards that cut a number, as tfjs-core decodes it', () => {
   const reader = openTfjs(join(golden, 'model.json'));
   const { expected } = JSON.parse(readFileSync(join(golden, 'expected.json'), 'utf8'));
   expect([...reader.tensors.keys()].sort()).toEqual(Object.keys(expected).sort());
