@@ -176,7 +176,7 @@ const asked = JSON.stringify({
 });
 writeFileSync(casesFile, asked);
 // PyTorch's values do not change: they are kept beside the question they answer.
-const kept = join(folder, 'oracle.json');
+const kept = join(folder, `oracle-${chosen.join('-')}.json`);
 const known = existsSync(kept) ? JSON.parse(readFileSync(kept, 'utf8')) : undefined;
 let oracle: Oracle = known?.answer;
 if (known?.asked !== asked) {
