@@ -9,6 +9,7 @@ import { readJson, resolveRun } from '../io/run-folder.ts';
 import type { Decoder } from '../models/index.ts';
 import { dispose } from '../nn/index.ts';
 import { resolve, type TrainConfig, type Written } from '../settings/config.ts';
+import { familyOf } from '../settings/families.ts';
 import { setPrecision } from '../tensor/index.ts';
 import type { Tokenizer } from '../tokenizers/index.ts';
 import { chooseBackend } from './machine.ts';
@@ -35,7 +36,9 @@ export interface LoadedAny extends Loaded {
 
 /** The settings of a run, from its config.json, checked like any other file. */
 export function configOfRun(folder: string): TrainConfig {
-  return resolve(writtenIn(folder), [], { needData: false }).config; // an imported model has none
+  const { config } = resolve(writtenIn(folder), [], { needData: false }); // an imported model has none
+  // Runs from before there were objectives did what their family does.
+  return { ...config, objective: config.objective ?? familyOf(config.model).objectives[0] };
 }
 
 export function writtenIn(folder: string): Written[] {

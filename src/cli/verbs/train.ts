@@ -215,9 +215,10 @@ function resumed(args: Args, root: string, out: Output): { config: TrainConfig; 
   const { name, folder } = resolveRun(word, { root });
   const found = findCheckpoint(folder);
   if (!found) throw new QkvError('E152', `run "${name}" has no checkpoint yet`, { name });
-  const { config, overrides } = resolve(writtenIn(folder), settingsOfArguments(args.settings));
+  const { config: changed, overrides } = resolve(writtenIn(folder), settingsOfArguments(args.settings));
   for (const [key, before, after] of overrides) out.say(out.style('dim', `${key}: ${String(before)} → ${String(after)}`));
   const was = configOfRun(folder);
+  const config = { ...changed, objective: changed.objective ?? was.objective };
   // The weights have a shape: another one is another run.
   for (const key of [...shapeKeys, 'model', 'objective', 'dModel', 'contextLength', 'tokenizer', 'vocabSize'] as const) {
     if (config[key] !== was[key]) {
