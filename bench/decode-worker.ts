@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { generateBatch } from 'qkv/generate';
+import { quantise, type WeightPrecision } from 'qkv/nn';
 import { memory } from 'qkv/tensor';
 import { randomModel, type ShapeName, shapes } from './decode-model.ts';
 import { native } from './harness.ts';
@@ -25,7 +26,8 @@ function peakResident(): number {
 
 const baseBytes = peakResident();
 const model = randomModel(shape as ShapeName);
-void precision;
+quantise(model, precision as WeightPrecision);
+backend.trim();
 const V = shapes[shape as ShapeName].vocabSize;
 const prompts = (T: number): number[][] =>
   Array.from({ length: B }, (_, b) => Array.from({ length: T }, (_, t) => (t * 7919 + b * 104729 + 13) % (V - 1)));

@@ -24,7 +24,10 @@ What it measures and what it needs: bench/README.md`;
 const [what, ...rest] = process.argv.slice(2);
 const [file, args] = what === 'recipe' ? [`recipes/${rest[0]}.ts`, rest.slice(1)] : [`${what}.ts`, rest];
 const path = join(bench, file);
-if (!['kernels', 'train', 'overhead', 'decode', 'load', 'quality', 'tokenizers', 'data', 'recipe'].includes(what) || !existsSync(path)) {
+if (
+  !['kernels', 'train', 'overhead', 'decode', 'load', 'quality', 'tokenizers', 'data', 'recipe'].includes(what) ||
+  !existsSync(path)
+) {
   console.error(what === undefined || what === '--help' ? usage : `bench: there is no ${[what, ...rest].join(' ')}\n${usage}`);
   process.exit(what === '--help' ? 0 : 2);
 }

@@ -10,7 +10,13 @@ const say = (o) => process.stdout.write(`${JSON.stringify(o)}\n`);
 const peakBytes = () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;
 
 const baseBytes = peakBytes();
-const llama = await getLlama({ gpu: false, build: 'never', progressLogs: false, logLevel: LlamaLogLevel.error, maxThreads: Number(threads) });
+const llama = await getLlama({
+  gpu: false,
+  build: 'never',
+  progressLogs: false,
+  logLevel: LlamaLogLevel.error,
+  maxThreads: Number(threads),
+});
 const model = await llama.loadModel({ modelPath: file });
 const B = Number(sequences);
 const context = await model.createContext({

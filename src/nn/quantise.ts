@@ -47,8 +47,8 @@ export function quantise(model: object, precision: WeightPrecision): Quantised {
 }
 
 function smaller(weight: Tensor, precision: Exclude<WeightPrecision, 'f32'>): Tensor | QuantisedWeight | undefined {
-  if (precision === 'bf16') return weight.contiguousCopy('bf16').asParameter().freeze();
-  return weight.shape[1] % 32 === 0 ? QuantisedWeight.from(weight, precision === 'int8' ? 8 : 4) : undefined;
+  if (weight.shape[1] % 32 === 0) return QuantisedWeight.from(weight, { bf16: 16, int8: 8, int4: 4 }[precision] as 16 | 8 | 4);
+  return precision === 'bf16' ? weight.contiguousCopy('bf16').asParameter().freeze() : undefined;
 }
 const bytesOf = (w: Tensor | QuantisedWeight): number =>
   w instanceof QuantisedWeight ? w.codes.size : w.size * { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1 }[w.dtype];

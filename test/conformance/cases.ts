@@ -14,7 +14,7 @@ import {
 } from '../../src/tensor/backends/backend.ts';
 import { attention as referenceAttention } from '../../src/tensor/backends/reference/attention.ts';
 import { Memory, sizeOf } from '../../src/tensor/backends/reference/view.ts';
-import { type Bits, BLOCK, quantiseRows, rowLayout } from '../../src/tensor/quantised-rows.ts';
+import { type Bits, BLOCK, GROUP, groupLayout, quantiseRows } from '../../src/tensor/quantised-rows.ts';
 import type { Draw, Layout } from './draw.ts';
 import { numbers, type Operand, type Problem, put } from './operand.ts';
 
@@ -325,7 +325,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
   },
 
   linearQuantised(draw) {
-    const bits: Bits = draw.pick(8, 4);
+    const bits: Bits = draw.pick(16, 8, 4);
     const [R, N, K] = [draw.pick(0, 1, 1, 2, draw.int(3, 8), draw.int(9, 20)), draw.size(70), BLOCK * draw.int(1, 12)];
     const bad = draw.chance(0.05) ? 0.002 : 0;
     const scale = draw.pick(1, 1, 1e-3, 30);
@@ -344,7 +344,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
   },
 
   gatherQuantised(draw) {
-    const bits: Bits = draw.pick(8, 4);
+    const bits: Bits = draw.pick(16, 8, 4);
     const [V, K, R] = [draw.int(1, 60), BLOCK * draw.int(1, 5), draw.count(40)];
     return {
       inputs: [quantisedRows(draw, V, K, bits), ids(draw, R, V)],
@@ -730,7 +730,7 @@ function matrices(draw: Draw, batch: readonly number[], rowCount: number, column
 function quantisedRows(draw: Draw, N: number, K: number, bits: Bits): Operand {
   const values = Float32Array.from({ length: N * K }, () => draw.value());
   const bytes = quantiseRows(values, K, bits);
-  return draw.input([N, rowLayout(bits, K).bytes], { dtype: 'u8', value: (i) => bytes[i] });
+  return draw.input([Math.ceil(N / GROUP), groupLayout(bits, K).bytes], { dtype: 'u8', value: (i) => bytes[i] });
 }
 const ids = (draw: Draw, n: number, below: number): Operand =>
   draw.input([n], { dtype: 'i32', value: () => draw.int(0, below - 1) });

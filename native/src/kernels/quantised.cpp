@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "gemm.h"
 
@@ -11,26 +12,20 @@ namespace {
 
 constexpr int kThinRows = 8;
 
-/// Rows of x in 8 bits: codes (T, K), and for each block its scale and 8·scale·Σ codes, which is what codes of four bits, kept 8 too large, add too much.
+/// Rows of x in 8 bits: codes (T, K), and for each block its scale and 8·Σ codes, which is what codes of four bits, kept 8 too large, add too much.
 struct Rounded {
   int8_t* codes;
   float* scales;
-  float* eights;
-  int64_t ld;       // codes a row, a multiple of 64
-  int64_t ldScale;  // scales a row, a multiple of L
+  int32_t* eights;
+  int64_t ld;  // codes a row
   int8_t* row(int64_t t) const { return codes + t * ld; }
 };
 
 Rounded roundedRoom(int64_t rows, int64_t K, float* area) {
-  const int64_t ld = (K + 63) / 64 * 64, ldScale = (ld / kBlock + 7) / 8 * 8;
-  float* const scales = area;
-  float* const eights = scales + rows * ldScale;
-  return {reinterpret_cast<int8_t*>(eights + rows * ldScale), scales, eights, ld, ldScale};
+  const int64_t blocks = rows * K / kBlock;
+  return {reinterpret_cast<int8_t*>(area + 2 * blocks), area, reinterpret_cast<int32_t*>(area + blocks), K};
 }
-int64_t roundedFloats(int64_t rows, int64_t K) {
-  const int64_t ld = (K + 63) / 64 * 64, ldScale = (ld / kBlock + 7) / 8 * 8;
-  return rows * (2 * ldScale + ld / 4) + 16;
-}
+int64_t roundedFloats(int64_t rows, int64_t K) { return rows * (K / kBlock * 2 + K / 4); }
 
 /// The nearest whole numbers, ties to even. (Not by adding 1.5·2²³: the compiler would join that addition with the product before it on some machines only.)
 inline IVec nearest(Vec v) {
@@ -54,20 +49,12 @@ constexpr float kLeast = 1e-30f;
 
 /// code = round(x·127/max|x|), ties to even; scale = max|x|/127. A block with a NaN or ∞ gets a NaN for a scale, so that the product tells.
 void roundRow(const float* x, int64_t K, const Rounded& to, int64_t t) {
-  for (int64_t b = 0; b < to.ldScale; b++) {
-    const int64_t k = b * kBlock;
-    float& scale = to.scales[t * to.ldScale + b];
-    float& eight = to.eights[t * to.ldScale + b];
-    scale = eight = 0.f;
-    if (k >= to.ld) continue;
-    int8_t* const codes = to.row(t) + k;
-    float v[kBlock];
-    const int n = static_cast<int>(std::clamp<int64_t>(K - k, 0, kBlock));
-    if (n == kBlock) std::memcpy(v, x + k, sizeof v);
-    else {
-      std::fill_n(v, kBlock, 0.f);
-      if (n > 0) std::memcpy(v, x + k, static_cast<size_t>(n) * 4);
-    }
+  const int64_t blocks = K / kBlock;
+  for (int64_t b = 0; b < blocks; b++) {
+    const float* const v = x + b * kBlock;
+    float& scale = to.scales[t * blocks + b];
+    int32_t& eight = to.eights[t * blocks + b];
+    int8_t* const codes = to.row(t) + b * kBlock;
     Vec top{}, wrong{};
     for (int i = 0; i < kBlock; i += W) {
       const Vec a = load(v + i);
@@ -75,12 +62,10 @@ void roundRow(const float* x, int64_t K, const Rounded& to, int64_t t) {
       wrong += a - a;  // 0, or NaN
     }
     const float most = hmax(top);
-    if (hsum(wrong) != 0.f) {
-      scale = eight = NAN;
-      std::fill_n(codes, kBlock, int8_t{0});
-      continue;
-    }
-    if (most < kLeast) {
+    const bool bad = hsum(wrong) != 0.f;
+    if (bad || most < kLeast) {
+      scale = bad ? NAN : 0.f;
+      eight = 0;
       std::fill_n(codes, kBlock, int8_t{0});
       continue;
     }
@@ -93,145 +78,176 @@ void roundRow(const float* x, int64_t K, const Rounded& to, int64_t t) {
       sum += whole[i];
     }
     scale = most / 127.f;
-    eight = 8.f * scale * static_cast<float>(sum);
+    eight = 8 * sum;
   }
 }
 
-// ---- Σ of 32 products of codes, spread over L lanes
+// ---- Σ of 32 products of codes: eight rows of a group against T rows of x
 
 #if defined(__AVX2__)
-inline __m256i bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-/// 32 codes of four bits, 8 too large: the low or the high halves of 32 bytes.
-inline __m256i lowHalves(const uint8_t* p) { return _mm256_and_si256(bytes(p), _mm256_set1_epi8(15)); }
-inline __m256i highHalves(const uint8_t* p) { return _mm256_and_si256(_mm256_srli_epi16(bytes(p), 4), _mm256_set1_epi8(15)); }
-
-/// A row's 32 codes made ready for products with several rows of x. 8 bits: |w|, and w, whose sign goes over to x: one operand of the product of bytes has none.
-struct Codes8 {
-  __m256i size, w;
-  explicit Codes8(const uint8_t* p) : size(_mm256_abs_epi8(bytes(p))), w(bytes(p)) {}
-  Ints dot(const int8_t* x) const {
-    const __m256i signedX = _mm256_sign_epi8(bytes(x), w);
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-    return reinterpret_cast<Ints>(_mm256_dpbusd_epi32(_mm256_setzero_si256(), size, signedX));
-#else
-    return reinterpret_cast<Ints>(_mm256_madd_epi16(_mm256_maddubs_epi16(size, signedX), _mm256_set1_epi16(1)));
-#endif
-  }
-};
-struct Codes4 {
-  __m256i w;
-  Codes4(const uint8_t* p, bool high) : w(high ? highHalves(p) : lowHalves(p)) {}
-  Ints dot(const int8_t* x) const {
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
-    return reinterpret_cast<Ints>(_mm256_dpbusd_epi32(_mm256_setzero_si256(), w, bytes(x)));
-#else
-    return reinterpret_cast<Ints>(_mm256_madd_epi16(_mm256_maddubs_epi16(w, bytes(x)), _mm256_set1_epi16(1)));
-#endif
-  }
-};
-#else
-inline Shorts eight(const void* p) { return __builtin_convertvector(*static_cast<const EightU*>(p), Shorts); }
-/// Products fit 16 bits, and so does the sum of two of them.
-inline Words dotShorts(const Shorts (&w)[4], const int8_t* x) {
-  const Shorts a = w[0] * eight(x) + w[1] * eight(x + 8), b = w[2] * eight(x + 16) + w[3] * eight(x + 24);
-  typedef int16_t Four __attribute__((vector_size(8)));
-  const auto half = [](Shorts s, bool high) {
-    const Four f = high ? __builtin_shufflevector(s, s, 4, 5, 6, 7) : __builtin_shufflevector(s, s, 0, 1, 2, 3);
-    return __builtin_convertvector(f, Words);
-  };
-  return half(a, false) + half(a, true) + half(b, false) + half(b, true);
+inline __m256i bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+/// Four codes of x in every lane.
+inline __m256i fourOf(const int8_t* x) {
+  int32_t four;
+  std::memcpy(&four, x, 4);
+  return _mm256_set1_epi32(four);
 }
-struct Codes8 {
-  Shorts w[4];
-  explicit Codes8(const uint8_t* p) : w{eight(p), eight(p + 8), eight(p + 16), eight(p + 24)} {}
-  Ints dot(const int8_t* x) const { return dotShorts(w, x); }
-};
-struct Codes4 {
-  Shorts w[4];
-  Codes4(const uint8_t* p, bool high) {
-    for (int i = 0; i < 4; i++) {
-      const Shorts s = eight(p + 8 * i);
-      w[i] = (high ? s >> 4 : s) & 15;
+/// sum + Σ of the four products of each lane; `size` has no sign.
+inline __m256i addProducts(__m256i sum, __m256i size, __m256i x) {
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+  return _mm256_dpbusd_epi32(sum, size, x);
+#else
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(size, x), _mm256_set1_epi16(1)));
+#endif
+}
+template <int T, int bits> [[gnu::always_inline]] inline void dotBlock(const uint8_t* codes, const int8_t* x, int64_t ld, const int32_t* eights, int64_t ldEights, Ints (&dot)[T]) {
+  __m256i sum[T];
+#pragma GCC unroll 8
+  for (int t = 0; t < T; t++) sum[t] = _mm256_setzero_si256();
+  if constexpr (bits == 8) {
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+      // One operand of a product of bytes has no sign: that of w goes over to x.
+      const __m256i w = bytes(codes + 32 * j), size = _mm256_abs_epi8(w);
+#pragma GCC unroll 8
+      for (int t = 0; t < T; t++) sum[t] = addProducts(sum[t], size, _mm256_sign_epi8(fourOf(x + t * ld + 4 * j), w));
     }
-  }
-  Ints dot(const int8_t* x) const { return dotShorts(w, x); }
-};
-#endif
-
-inline float sumOf(Floats v) {
-#if defined(__AVX2__)
-  const auto v4 = __builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7);
+  } else {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      const __m256i w = bytes(codes + 32 * j), fifteen = _mm256_set1_epi8(15);
+      const __m256i low = _mm256_and_si256(w, fifteen), high = _mm256_and_si256(_mm256_srli_epi16(w, 4), fifteen);
+#pragma GCC unroll 8
+      for (int t = 0; t < T; t++) {
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+        sum[t] = addProducts(addProducts(sum[t], low, fourOf(x + t * ld + 4 * j)), high, fourOf(x + t * ld + 16 + 4 * j));
 #else
-  const Floats v4 = v;
+        // Eight sums of two products of 15·127 at most fit 16 bits.
+        const __m256i a = _mm256_maddubs_epi16(low, fourOf(x + t * ld + 4 * j)), b = _mm256_maddubs_epi16(high, fourOf(x + t * ld + 16 + 4 * j));
+        sum[t] = _mm256_add_epi16(sum[t], _mm256_add_epi16(a, b));
 #endif
-  const auto v2 = v4 + __builtin_shufflevector(v4, v4, 2, 3, 2, 3);
-  return v2[0] + v2[1];
+      }
+    }
+#if !(defined(__AVX512VNNI__) && defined(__AVX512VL__))
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) sum[t] = _mm256_madd_epi16(sum[t], _mm256_set1_epi16(1));
+#endif
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < T; t++) dot[t] = reinterpret_cast<Ints>(sum[t]) - (bits == 4 ? eights[t * ldEights] : 0);
 }
+#else
+typedef int16_t Sixteen __attribute__((vector_size(32)));
+typedef int8_t SixteenBytes __attribute__((vector_size(16), aligned(1), may_alias));
+/// The same in 16-bit products: lane 4·row + i of two vectors holds row's column i; two products fit 16 bits, more do not.
+template <int T, int bits> inline void dotBlock(const uint8_t* codes, const int8_t* x, int64_t ld, const int32_t* eights, int64_t ldEights, Ints (&dot)[T]) {
+  for (int t = 0; t < T; t++) {
+    int32_t sum[32] = {};
+    for (int j = 0; j < 8; j++) {
+      const uint8_t* const from = bits == 8 ? codes + 32 * j : codes + 32 * (j & 3);
+      for (int half = 0; half < 2; half++) {
+        Sixteen w = __builtin_convertvector(*reinterpret_cast<const SixteenBytes*>(from + 16 * half), Sixteen);
+        if (bits == 4) w = (j < 4 ? w : w >> 4) & 15;
+        const int8_t* const c = x + t * ld + 4 * j;
+        const Sixteen v = {c[0], c[1], c[2], c[3], c[0], c[1], c[2], c[3], c[0], c[1], c[2], c[3], c[0], c[1], c[2], c[3]};
+        const Sixteen products = w * v;
+        for (int i = 0; i < 16; i++) sum[16 * half + i] += products[i];
+      }
+    }
+    for (int r = 0; r < kGroup; r++) dot[t][r] = sum[4 * r] + sum[4 * r + 1] + sum[4 * r + 2] + sum[4 * r + 3] - (bits == 4 ? eights[t * ldEights] : 0);
+  }
+}
+#endif
 
 struct Job {
-  RowFormat format;
+  GroupFormat format;
   int64_t T, N;
   Rounded x;
+  const float* wide;  // x as it is, for 16 bits
+  int64_t ldWide;
   const uint8_t* w;
   const float* bias;
   const float* residual;
   int64_t ldResidual;
   float* y;
   int64_t ldy;
-  void put(int64_t t, int64_t n, float v) const {
-    if (bias) v += bias[n];
-    if (residual) v += residual[t * ldResidual + n];
-    y[t * ldy + n] = v;
+  void put(int64_t t, int64_t group, Floats v) const {
+    const int64_t n = group * kGroup;
+    if (n + kGroup <= N) {
+      if (bias) v += *reinterpret_cast<const FloatsU*>(bias + n);
+      if (residual) v += *reinterpret_cast<const FloatsU*>(residual + t * ldResidual + n);
+      *reinterpret_cast<FloatsU*>(y + t * ldy + n) = v;
+    } else
+      for (int r = 0; n + r < N; r++) y[t * ldy + n + r] = v[r] + (bias ? bias[n + r] : 0.f) + (residual ? residual[t * ldResidual + n + r] : 0.f);
   }
 };
 
-/// R rows of W, `apart` rows from each other, against T rows of x. The order of the sums depends on neither T nor R.
-template <int T, int R, int bits> void dotRows(const Job& job, int64_t n, int64_t apart) {
-  const RowFormat& f = job.format;
-  const uint8_t* row[R];
-  for (int r = 0; r < R; r++) row[r] = job.w + (n + r * apart) * f.bytes();
-  Floats sum[T][R] = {}, excess[T][R] = {};
-  for (int64_t b = 0; b < f.blocks; b += L) {
-    const int64_t left = std::min<int64_t>(L, f.blocks - b);
-    float scale[T][R][L];
-    for (int r = 0; r < R; r++) {
-      const Floats s = scalesOf(row[r] + f.codeBytes + 2 * b, left);
-#pragma GCC unroll 8
-      for (int t = 0; t < T; t++) {
-        storeF(scale[t][r], s * loadF(job.x.scales + t * job.x.ldScale + b));
-        if constexpr (bits == 4) excess[t][r] += s * loadF(job.x.eights + t * job.x.ldScale + b);
-      }
-    }
-    const auto block = [&](int64_t i) __attribute__((always_inline)) {
-      const int8_t* const x = job.x.codes + (b + i) * kBlock;
+/// R groups of W, `apart` groups from each other, against T rows of x. The order of the sums depends on neither T nor R.
+template <int T, int R, int bits> void dotGroups(const Job& job, int64_t g, int64_t apart) {
+  const GroupFormat& f = job.format;
+  const int64_t blocks = f.blocks(), codesAt = f.scaleBytes();
+  constexpr int64_t blockBytes = kGroup * kBlock * bits / 8;
+  constexpr int kAtOnce = T <= 4 ? T : 4;  // sums of whole numbers that fit the registers
+  const uint8_t* group[R];
+  for (int r = 0; r < R; r++) group[r] = job.w + (g + r * apart) * f.bytes();
+  Floats sum[T][R] = {};
+  for (int64_t b = 0; b < blocks; b++)
 #pragma GCC unroll 4
-      for (int r = 0; r < R; r++) {
-        const auto codes = [&] {
-          if constexpr (bits == 8) return Codes8(row[r] + (b + i) * kBlock);
-          else return Codes4(row[r] + (b + i) / 2 * kBlock, (i & 1) != 0);
-        }();
+    for (int r = 0; r < R; r++) {
+      const Floats scale = scalesOf(group[r], b);
+      const auto rows = [&]<int n>(int t0, std::integral_constant<int, n>) __attribute__((always_inline)) {
+        Ints dot[n];
+        dotBlock<n, bits>(group[r] + codesAt + b * blockBytes, job.x.codes + t0 * job.x.ld + b * kBlock, job.x.ld, job.x.eights + t0 * blocks + b, blocks, dot);
 #pragma GCC unroll 8
-        for (int t = 0; t < T; t++) sum[t][r] += __builtin_convertvector(codes.dot(x + t * job.x.ld), Floats) * scale[t][r][i];
-      }
-    };
-    if (left == L)
-#pragma GCC unroll 8
-      for (int64_t i = 0; i < L; i++) block(i);
-    else
-      for (int64_t i = 0; i < left; i++) block(i);
-  }
+        for (int t = 0; t < n; t++) {
+          const Floats both = scale * job.x.scales[(t0 + t) * blocks + b];
+          sum[t0 + t][r] += __builtin_convertvector(dot[t], Floats) * both;
+        }
+      };
+      rows(0, std::integral_constant<int, kAtOnce>());
+      if constexpr (T > kAtOnce) rows(kAtOnce, std::integral_constant<int, T - kAtOnce>());
+    }
   for (int t = 0; t < T; t++)
-    for (int r = 0; r < R; r++) job.put(t, n + r * apart, bits == 4 ? sumOf(sum[t][r]) - sumOf(excess[t][r]) : sumOf(sum[t][r]));
+    for (int r = 0; r < R; r++) job.put(t, g + r * apart, sum[t][r]);
 }
 
-/// Rows of W read at once: one stream does not fill a core's memory pipes.
-template <int T> constexpr int streams() { return T == 1 ? 4 : T <= 4 ? 2 : 1; }
+/// The same for 16 bits, on x as it is.
+template <int T, int R> void dotGroups16(const Job& job, int64_t g, int64_t apart) {
+  const GroupFormat& f = job.format;
+  typedef uint32_t Pairs __attribute__((vector_size(32)));
+  typedef uint32_t PairsU __attribute__((vector_size(32), aligned(4), may_alias));
+  const uint8_t* group[R];
+  for (int r = 0; r < R; r++) group[r] = job.w + (g + r * apart) * f.bytes();
+  Floats sum[T][R] = {};
+#pragma GCC unroll 4
+  for (int64_t k = 0; k < f.K; k += 2)
+#pragma GCC unroll 4
+    for (int r = 0; r < R; r++) {
+      const Pairs w = *reinterpret_cast<const PairsU*>(group[r] + k * 16);
+      const Floats even = reinterpret_cast<Floats>(w << 16), odd = reinterpret_cast<Floats>(w & 0xffff0000u);
+#pragma GCC unroll 8
+      for (int t = 0; t < T; t++) sum[t][r] += even * job.wide[t * job.ldWide + k];
+#pragma GCC unroll 8
+      for (int t = 0; t < T; t++) sum[t][r] += odd * job.wide[t * job.ldWide + k + 1];
+    }
+  for (int t = 0; t < T; t++)
+    for (int r = 0; r < R; r++) job.put(t, g + r * apart, sum[t][r]);
+}
+
+/// Groups of W read at once: one stream does not fill a core's memory pipes.
+template <int T> constexpr int streams() { return T == 1 ? 4 : T == 2 ? 2 : 1; }
 
 template <int T, int bits> void dots(const Job& job, int64_t begin, int64_t end) {
   constexpr int R = streams<T>();
   const int64_t apart = (end - begin) / R;
-  for (int64_t n = begin; n < begin + apart; n++) dotRows<T, R, bits>(job, n, apart);
-  for (int64_t n = begin + apart * R; n < end; n++) dotRows<T, 1, bits>(job, n, 0);
+  for (int64_t g = begin; g < begin + apart; g++) {
+    if constexpr (bits == 16) dotGroups16<T, R>(job, g, apart);
+    else dotGroups<T, R, bits>(job, g, apart);
+  }
+  for (int64_t g = begin + apart * R; g < end; g++) {
+    if constexpr (bits == 16) dotGroups16<T, 1>(job, g, 0);
+    else dotGroups<T, 1, bits>(job, g, 0);
+  }
 }
 template <int bits> void thin(const Job& job, int64_t begin, int64_t end) {
   switch (job.T) {
@@ -248,14 +264,14 @@ template <int bits> void thin(const Job& job, int64_t begin, int64_t end) {
 
 /// Many rows: W becomes numbers again, a piece at a time, and so does x after its rounding; the product is the ordinary one.
 void thick(const Job& job, const float* x, int64_t ldx) {
-  const RowFormat& f = job.format;
+  const GroupFormat& f = job.format;
   constexpr int64_t kRowsOfX = 1024, kWords = int64_t{3} << 19;
   const int64_t piece = std::max<int64_t>(1, kWords / f.K);
   float* const area = sharedScratch(0, kRowsOfX * f.K + 64);
   float* const weights = sharedScratch(1, piece * f.K + 64);
   for (int64_t t0 = 0; t0 < job.T; t0 += kRowsOfX) {
     const int64_t T = std::min(kRowsOfX, job.T - t0);
-    parallelFor(T, 16, [&](int64_t begin, int64_t end, int thread) {
+    if (f.bits < 16) parallelFor(T, 16, [&](int64_t begin, int64_t end, int thread) {
       const Rounded one = roundedRoom(1, f.K, scratch(thread, 0, roundedFloats(1, f.K)));
       for (int64_t t = begin; t < end; t++) {
         roundRow(x + (t0 + t) * ldx, f.K, one, 0);
@@ -265,9 +281,10 @@ void thick(const Job& job, const float* x, int64_t ldx) {
     for (int64_t n0 = 0; n0 < job.N; n0 += piece) {
       const int64_t N = std::min(piece, job.N - n0);
       parallelFor(N, 16, [&](int64_t begin, int64_t end, int) {
-        for (int64_t n = begin; n < end; n++) dequantiseRow(f, job.w + (n0 + n) * f.bytes(), weights + n * f.K);
+        for (int64_t n = begin; n < end; n++) dequantiseRow(f, job.w + (n0 + n) / kGroup * f.bytes(), static_cast<int>((n0 + n) % kGroup), weights + n * f.K);
       });
-      gemm({T, N, f.K, {area, DType::f32, f.K, 1}, {weights, DType::f32, 1, f.K}, job.y + t0 * job.ldy + n0, job.ldy, job.bias ? job.bias + n0 : nullptr});
+      const Matrix rows = f.bits < 16 ? Matrix{area, DType::f32, f.K, 1} : Matrix{x + t0 * ldx, DType::f32, ldx, 1};
+      gemm({T, N, f.K, rows, {weights, DType::f32, 1, f.K}, job.y + t0 * job.ldy + n0, job.ldy, job.bias ? job.bias + n0 : nullptr});
     }
   }
   if (job.residual)
@@ -279,31 +296,38 @@ void thick(const Job& job, const float* x, int64_t ldx) {
 
 }  // namespace
 
-/// x rows (R, K), codes u8 (N, bytes), bias? (N), residual? rows (R, N) → y rows (R, N); options: bits
+/// x rows (R, K), codes u8 (⌈N/8⌉, bytes), bias? (N), residual? rows (R, N) → y rows (R, N); options: bits
 void linearQuantised(const Args& args) {
   const View &x = args.in[0], &w = args.in[1], &y = args.out[0];
   const View* const bias = args.nIn > 2 && args.in[2].present() ? args.in + 2 : nullptr;
   const View* const residual = args.nIn > 3 && args.in[3].present() ? args.in + 3 : nullptr;
   const int bits = static_cast<int>(args.opt[0]);
   const int64_t R = x.shape[0], K = x.shape[1];
-  Job job{RowFormat(bits, K), R, y.shape[1], {}, w.as<uint8_t>(), bias ? bias->f() : nullptr, residual ? residual->f() : nullptr, residual ? residual->stride[0] : 0, y.f(), y.stride[0]};
+  Job job{{bits, K}, R, y.shape[1], {}, x.f(), x.stride[0], w.as<uint8_t>(), bias ? bias->f() : nullptr, residual ? residual->f() : nullptr, residual ? residual->stride[0] : 0, y.f(), y.stride[0]};
   if (R == 0 || job.N == 0) return;
   if (R > kThinRows) return thick(job, x.f(), x.stride[0]);
-  job.x = roundedRoom(R, K, sharedScratch(0, roundedFloats(R, K)));
-  for (int64_t t = 0; t < R; t++) roundRow(x.f() + t * x.stride[0], K, job.x, t);
-  const int64_t tasks = std::max<int64_t>(1, std::min<int64_t>(threadCount() * 4, job.N * job.format.bytes() / 8192));
-  parallelFor(job.N, (job.N + tasks - 1) / tasks, [&](int64_t begin, int64_t end, int) {
-    if (bits == 8) thin<8>(job, begin, end);
+  if (bits < 16) {
+    job.x = roundedRoom(R, K, sharedScratch(0, roundedFloats(R, K)));
+    for (int64_t t = 0; t < R; t++) roundRow(x.f() + t * x.stride[0], K, job.x, t);
+  }
+  const int64_t groups = (job.N + kGroup - 1) / kGroup;
+  const int64_t tasks = std::max<int64_t>(1, std::min<int64_t>(threadCount() * 4, groups * job.format.bytes() / 16384));
+  parallelFor(groups, (groups + tasks - 1) / tasks, [&](int64_t begin, int64_t end, int) {
+    if (bits == 16) thin<16>(job, begin, end);
+    else if (bits == 8) thin<8>(job, begin, end);
     else thin<4>(job, begin, end);
   });
 }
 
-/// codes u8 (V, bytes), ids i32 (R) → y rows (R, K); options: bits
+/// codes u8 (⌈V/8⌉, bytes), ids i32 (R) → y rows (R, K); options: bits
 void gatherQuantised(const Args& args) {
   const View &w = args.in[0], &ids = args.in[1], &y = args.out[0];
-  const RowFormat f(static_cast<int>(args.opt[0]), y.shape[1]);
+  const GroupFormat f{static_cast<int>(args.opt[0]), y.shape[1]};
   parallelFor(y.shape[0], 64, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; r++) dequantiseRow(f, w.as<uint8_t>() + ids.as<int32_t>()[r] * f.bytes(), y.f() + r * y.stride[0]);
+    for (int64_t r = begin; r < end; r++) {
+      const int32_t id = ids.as<int32_t>()[r];
+      dequantiseRow(f, w.as<uint8_t>() + id / kGroup * f.bytes(), id % kGroup, y.f() + r * y.stride[0]);
+    }
   });
 }
 

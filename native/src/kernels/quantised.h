@@ -1,8 +1,11 @@
-// Matrices of whole numbers: 32 neighbours of a row share one scale, a bf16. A row is its codes, then its scales; rows follow each other without a gap.
-//   8 bits: K codes −127 … 127; K is a multiple of 32.
-//   4 bits: code + 8 in half a byte; byte j of 64 codes holds code j in its low half and code 32 + j in its high half. K is filled up to a multiple of
-//           64 with codes of zero.
-// A product rounds its other operand x the same way, 8 bits a number with an f32 scale for 32 of them, so that within a block only whole numbers are
+// Matrices of whole numbers: 32 neighbours of a row share one scale, a bf16. Eight rows lie together, so that a vector holds the same four columns of all of
+// them and their sums need no adding across lanes. A group of eight rows, whose scales and codes follow each other without a gap:
+//   scales   block by block, the eight rows side by side
+//   8 bits   block by block, 32 bytes for each four columns: byte 4·row + i is the code (−127 … 127) of column 4j + i
+//   4 bits   block by block, 32 bytes for each eight columns: in the low half of byte 4·row + i column 4j + i, in the high half column 16 + 4j + i; code + 8
+//   16 bits  no scales; 32 bytes for each two columns: a bf16 of every row's column 2j, each followed by that of column 2j + 1
+// K is a multiple of 32; rows beyond N are zeros.
+// With 16 bits a product is Σ w·x in f32, column by column. With fewer a product rounds its other operand x the same way, 8 bits a number with an f32 scale for 32 of them, so that within a block only whole numbers are
 // multiplied and added, without error:  y = Σ_blocks scale_w·scale_x·Σ code_w·code_x.
 #pragma once
 #include <cstdint>
@@ -12,65 +15,59 @@
 
 namespace qkv::QKV_ISA {
 
-constexpr int kBlock = 32;
+constexpr int kBlock = 32, kGroup = 8;
 
-// The vectors of these kernels: eight lanes, or four where registers are short.
-constexpr int L = W >= 8 ? 8 : 4;
-typedef float Floats __attribute__((vector_size(L * 4)));
-typedef float FloatsU __attribute__((vector_size(L * 4), aligned(4), may_alias));
-typedef int32_t Ints __attribute__((vector_size(L * 4)));
-typedef int8_t Eight __attribute__((vector_size(8)));
-typedef int8_t EightU __attribute__((vector_size(8), aligned(1), may_alias));
-typedef int16_t Shorts __attribute__((vector_size(16)));
-typedef int32_t Words __attribute__((vector_size(16)));
+// Eight lanes whatever the machine has: one a row of a group.
+typedef float Floats __attribute__((vector_size(32)));
+typedef float FloatsU __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t Ints __attribute__((vector_size(32)));
+typedef float Four __attribute__((vector_size(16)));
+typedef float FourU __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int8_t FourBytes __attribute__((vector_size(4)));
 
-inline Floats loadF(const float* p) { return *reinterpret_cast<const FloatsU*>(p); }
-inline void storeF(float* p, Floats v) { *reinterpret_cast<FloatsU*>(p) = v; }
-
-/// How a row is laid out.
-struct RowFormat {
+/// How a group is laid out.
+struct GroupFormat {
   int bits;
   int64_t K;
-  int64_t blocks;     // scales in a row
-  int64_t codeBytes;  // then the scales begin
-
-  RowFormat(int b, int64_t k) : bits(b), K(k) {
-    const int64_t filled = b == 4 ? (k + 63) / 64 * 64 : k;
-    blocks = filled / kBlock;
-    codeBytes = filled * b / 8;
-  }
-  int64_t bytes() const { return codeBytes + 2 * blocks; }
+  int64_t blocks() const { return K / kBlock; }
+  int64_t scaleBytes() const { return bits == 16 ? 0 : blocks() * kGroup * 2; }
+  int64_t blockBytes() const { return kGroup * kBlock * bits / 8; }
+  int64_t bytes() const { return scaleBytes() + blocks() * blockBytes(); }
 };
 
-/// n ≤ L scales as f32; the rest zero.
-inline Floats scalesOf(const uint8_t* p, int64_t n) {
-  typedef uint16_t Half __attribute__((vector_size(L * 2)));
-  typedef uint32_t Bits __attribute__((vector_size(L * 4)));
-  Half h{};
-  if (n >= L) std::memcpy(&h, p, sizeof h);
-  else std::memcpy(&h, p, static_cast<size_t>(n) * 2);
-  return reinterpret_cast<Floats>(__builtin_convertvector(h, Bits) << 16);
-}
-inline float scaleOf(const uint8_t* p) {
-  uint16_t h;
-  std::memcpy(&h, p, 2);
-  return bf16ToF32(h);
+/// The scales of block b, one a row.
+inline Floats scalesOf(const uint8_t* group, int64_t b) {
+  typedef uint16_t Halves8 __attribute__((vector_size(16), aligned(2), may_alias));
+  typedef uint32_t Bits8 __attribute__((vector_size(32)));
+  return reinterpret_cast<Floats>(__builtin_convertvector(*reinterpret_cast<const Halves8*>(group + b * kGroup * 2), Bits8) << 16);
 }
 
-/// Row as numbers: K of them.
-inline void dequantiseRow(const RowFormat& f, const uint8_t* row, float* to) {
-  for (int64_t b = 0; b < f.blocks; b++) {
-    const float scale = scaleOf(row + f.codeBytes + 2 * b);
-    const int n = static_cast<int>(f.K - b * kBlock < kBlock ? f.K - b * kBlock : kBlock);
-    if (n <= 0) return;
+/// Row r of a group as numbers: K of them.
+inline void dequantiseRow(const GroupFormat& f, const uint8_t* group, int r, float* to) {
+  if (f.bits == 16) {
+    for (int64_t k = 0; k < f.K; k += 2) {
+      uint32_t pair;
+      std::memcpy(&pair, group + k * 16 + 4 * r, 4);
+      to[k] = bf16ToF32(static_cast<uint16_t>(pair));
+      to[k + 1] = bf16ToF32(static_cast<uint16_t>(pair >> 16));
+    }
+    return;
+  }
+  for (int64_t b = 0; b < f.blocks(); b++) {
+    uint16_t half;
+    std::memcpy(&half, group + (b * kGroup + r) * 2, 2);
+    const float scale = bf16ToF32(half);
+    const uint8_t* const codes = group + f.scaleBytes() + b * f.blockBytes() + 4 * r;
     float* const y = to + b * kBlock;
-    if (f.bits == 8) {
-      const int8_t* const c = reinterpret_cast<const int8_t*>(row) + b * kBlock;
-      for (int i = 0; i < kBlock; i++) y[i] = scale * static_cast<float>(c[i]);
-    } else {
-      const uint8_t* const c = row + b / 2 * kBlock;
-      const int shift = b % 2 * 4;
-      for (int i = 0; i < n; i++) y[i] = scale * static_cast<float>(((c[i] >> shift) & 15) - 8);
+    for (int j = 0; j < f.blockBytes() / 32; j++) {
+      FourBytes c;
+      std::memcpy(&c, codes + 32 * j, 4);
+      if (f.bits == 8) {
+        *reinterpret_cast<FourU*>(y + 4 * j) = __builtin_convertvector(c, Four) * scale;
+      } else {
+        *reinterpret_cast<FourU*>(y + 4 * j) = __builtin_convertvector((c & 15) - 8, Four) * scale;
+        *reinterpret_cast<FourU*>(y + 16 + 4 * j) = __builtin_convertvector(((c >> 4) & 15) - 8, Four) * scale;
+      }
     }
   }
 }

@@ -215,13 +215,13 @@ export interface KernelOptions {
   };
 
   /**
-   * x rows (R, K), codes u8 (N, bytes) contiguous, bias? (N), residual? rows (R, N) → y rows (R, N) = x Wᵀ + bias + residual.
-   * The bytes of a row of W are laid out as in tensor/quantised-rows.ts: blocks of 32 codes, 8 or 4 bits each, with one bf16 scale. x is rounded the same
-   * way, 8 bits a number: with m = max|x| of a block, code = round(x·(127/m)) in f32, ties to even, scale m/127, so that products of codes are summed
+   * x rows (R, K), codes u8 (⌈N/8⌉, bytes) contiguous, bias? (N), residual? rows (R, N) → y rows (R, N) = x Wᵀ + bias + residual.
+   * Eight rows of W lie together as in tensor/quantised-rows.ts: bf16 (16 bits), or blocks of 32 codes of 8 or 4 bits with one bf16 scale. For these x is
+   * rounded too, 8 bits a number: with m = max|x| of a block, code = round(x·(127/m)) in f32, ties to even, scale m/127, so that products of codes are summed
    * exactly within a block (m < 1e-30: zeros; NaN or ∞ in x: y is NaN). For at most 8 rows a row of y does not depend on the others, to the bit.
    */
   linearQuantised: { bits: number };
-  /** codes u8 (V, bytes) as above, ids i32 (R) → y (R, K) = the rows as numbers. Ids are in range: the caller has checked. */
+  /** codes u8 (⌈V/8⌉, bytes) as above, ids i32 (R) → y (R, K) = the rows as numbers. Ids are in range: the caller has checked. */
   gatherQuantised: { bits: number };
 }
 

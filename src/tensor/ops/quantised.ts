@@ -2,7 +2,7 @@
 
 import { isTaping } from '../autograd.ts';
 import { run } from '../engine.ts';
-import { type Bits, dequantiseRows, quantiseRows, rowLayout } from '../quantised-rows.ts';
+import { type Bits, dequantiseRows, GROUP, groupLayout, quantiseRows } from '../quantised-rows.ts';
 import { check, type Shape, show, size } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
 import { checkIds } from './indexing.ts';
@@ -15,7 +15,7 @@ import { rows } from './op.ts';
 export class QuantisedWeight {
   readonly shape: Shape;
   readonly size: number;
-  /** (N, bytes of a row), u8 */
+  /** (⌈N/8⌉, bytes of eight rows), u8 */
   readonly codes: Tensor;
 
   private constructor(
@@ -25,7 +25,7 @@ export class QuantisedWeight {
   ) {
     this.shape = shape;
     this.size = size(shape);
-    this.codes = Tensor.from(bytes, [shape[0], rowLayout(bits, shape[1]).bytes], 'u8')
+    this.codes = Tensor.from(bytes, [Math.ceil(shape[0] / GROUP), groupLayout(bits, shape[1]).bytes], 'u8')
       .asParameter()
       .freeze();
   }
@@ -62,7 +62,7 @@ export class QuantisedWeight {
   }
   /** The matrix as numbers. */
   dequantise(): Tensor {
-    return Tensor.from(dequantiseRows(this.codes.readSync() as Uint8Array, this.shape[1], this.bits), this.shape);
+    return Tensor.from(dequantiseRows(this.codes.readSync() as Uint8Array, this.shape[0], this.shape[1], this.bits), this.shape);
   }
   #refuseGradient(...inputs: (Tensor | undefined)[]): void {
     if (isTaping() && inputs.some((t) => t?.requiresGrad))

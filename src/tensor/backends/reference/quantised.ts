@@ -1,4 +1,4 @@
-import { BLOCK, type Bits, codeAt, dequantiseRows, rowLayout, scaleAt } from '../../quantised-rows.ts';
+import { BLOCK, type Bits, groupLayout, numberAt } from '../../quantised-rows.ts';
 import type { Kernels, View } from '../backend.ts';
 import { roundEven } from './half.ts';
 import { type Memory, type Numbers, sizeOf } from './view.ts';
@@ -11,22 +11,26 @@ export const quantised = (memory: Memory): Pick<Kernels, 'linearQuantised' | 'ga
       const bits = options.bits as Bits;
       const [R, K] = x!.shape;
       const N = y!.shape[1];
-      const layout = rowLayout(bits, K);
+      const layout = groupLayout(bits, K);
       const bytes = bytesOf(codes!);
-      const { code, scale } = rounded(memory.load(x!), R, K);
+      const { code, scale } = bits === 16 ? asTheyAre(memory.load(x!), R, K) : rounded(memory.load(x!), R, K);
       const shift = bias && memory.load(bias);
       const before = residual && memory.load(residual);
       const out = new Float64Array(R * N);
       const w = new Float64Array(K);
+      const wScale = new Float64Array(K / BLOCK);
       for (let n = 0; n < N; n++) {
-        const row = n * layout.bytes;
-        for (let k = 0; k < K; k++) w[k] = codeAt(bytes, row, k, bits);
+        for (let k = 0; k < K; k++) {
+          const at = numberAt(bytes, layout, bits, n, k);
+          w[k] = at.code;
+          wScale[k >> 5] = at.scale;
+        }
         for (let r = 0; r < R; r++) {
           let sum = (shift ? shift[n] : 0) + (before ? before[r * N + n] : 0);
           for (let k = 0; k < K; k += BLOCK) {
             let whole = 0;
             for (let i = k; i < k + BLOCK; i++) whole += w[i] * code[r * K + i];
-            sum += whole * scaleAt(bytes, row, k, layout) * scale[(r * K + k) / BLOCK];
+            sum += whole * wScale[k / BLOCK] * scale[(r * K + k) / BLOCK];
           }
           out[r * N + n] = sum;
         }
@@ -36,16 +40,23 @@ export const quantised = (memory: Memory): Pick<Kernels, 'linearQuantised' | 'ga
     gatherQuantised([codes, ids], [y], options) {
       const bits = options.bits as Bits;
       const [R, K] = y!.shape;
-      const { bytes: rowBytes } = rowLayout(bits, K);
+      const layout = groupLayout(bits, K);
       const bytes = bytesOf(codes!);
       const at = memory.load(ids!);
       const out = new Float64Array(R * K);
-      for (let r = 0; r < R; r++)
-        out.set(dequantiseRows(bytes.subarray(at[r] * rowBytes, (at[r] + 1) * rowBytes), K, bits), r * K);
+      for (let i = 0; i < out.length; i++) {
+        const { code, scale } = numberAt(bytes, layout, bits, at[Math.floor(i / K)], i % K);
+        out[i] = code * scale;
+      }
       memory.store(y!, out);
     },
   };
 };
+
+const asTheyAre = (x: Numbers, R: number, K: number): { code: Numbers; scale: Float64Array } => ({
+  code: x,
+  scale: new Float64Array((R * K) / BLOCK).fill(1),
+});
 
 /** Rows of x in 8 bits a number, each step rounded to f32 as the definition in backend.ts says. */
 function rounded(x: Numbers, R: number, K: number): { code: Int8Array; scale: Float64Array } {

@@ -1,0 +1,197 @@
+/**
+ * Writing: tokens/s of GPT-2 124M (random weights, the same for everybody), one text and eight at once, and of reading a prompt of 256 tokens; beside
+ * llama.cpp through node-llama-cpp on GGUF files of our own writer, with one thread and with all, whichever is faster.
+ *   npm run bench -- decode [--only=f32,bf16,int8,int4] [--ours] [--quick] [--json]
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { benchHome, Program, program, tuned } from './competitors/process.ts';
+import { ggufFile, type ShapeName, shapes, weightCount } from './decode-model.ts';
+import {
+  best,
+  describeMachine,
+  median,
+  megabytes,
+  native,
+  parseArguments,
+  Peaks,
+  percent,
+  printer,
+  table,
+  times,
+} from './harness.ts';
+
+const args = parseArguments();
+const print = printer(args);
+const backend = native();
+const { isa, threads } = backend.describe();
+const shape: ShapeName = args.quick ? 'gpt2-small' : 'gpt2-124M';
+const precisions = ['f32', 'bf16', 'int8', 'int4'].filter((p) => args.only.length === 0 || args.only.includes(p));
+if (precisions.length === 0) {
+  console.error(`bench: --only=${args.only} names no precision; there are f32, bf16, int8, int4`);
+  process.exit(2);
+}
+const turns = args.quick ? 2 : 5;
+/** Tokens of prompt before the writing that is timed, tokens written a turn, and the prompt whose reading is timed. */
+const [promptTokens, written, prefillTokens] = [16, args.quick ? 16 : 48, 256];
+const peaks = new Peaks(backend);
+const missing = new Map<string, string>();
+
+interface Contender {
+  name: string;
+  child: Program;
+  threads: number;
+  version: string;
+  decode: number[]; // seconds a step, all turns
+  prefill: number[]; // seconds
+  ids: number[];
+  peakBytes: number;
+}
+
+async function start(name: string, command: string, argv: string[], count: number): Promise<Contender | undefined> {
+  const child = new Program(name, command, argv, name === 'ours' ? process.env : tuned(count));
+  try {
+    const { version } = await child.answer();
+    return { name, child, threads: count, version: String(version), decode: [], prefill: [], ids: [], peakBytes: 0 };
+  } catch (e) {
+    child.close();
+    if (name === 'ours') throw e;
+    missing.set(name, (e as Error).message);
+    return undefined;
+  }
+}
+
+async function contenders(precision: string, B: number): Promise<Contender[]> {
+  const worker = fileURLToPath(new URL('decode-worker.ts', import.meta.url));
+  const all = [await start('ours', process.execPath, [...process.execArgv, worker, shape, precision, String(B)], threads)];
+  if (args.ours) return all.filter((c) => c !== undefined);
+  const places = B * (prefillTokens + written + 64);
+  if (!existsSync(join(benchHome, 'node_modules', 'node-llama-cpp')))
+    missing.set('llama.cpp', `no node-llama-cpp in ${benchHome}; bench/competitors/install.sh installs it`);
+  else
+    for (const count of new Set([1, threads]))
+      all.push(
+        await start(
+          `llama.cpp ${count}t`,
+          process.execPath,
+          [program('llama.mjs'), benchHome, ggufFile(shape, precision), String(count), String(B), String(places)],
+          count,
+        ),
+      );
+  return all.filter((c) => c !== undefined);
+}
+
+async function turn(c: Contender, prefill: boolean): Promise<void> {
+  const a = await c.child.ask(`decode ${promptTokens} ${written}`);
+  c.decode.push(...(a.seconds as number[]));
+  c.ids = a.ids as number[];
+  if (prefill) {
+    const b = await c.child.ask(`prefill ${prefillTokens} 0`);
+    c.prefill.push(b.prefillSeconds as number);
+  }
+  c.peakBytes = Number(a.peakBytes);
+}
+
+/** Bytes that one step must read: every weight once, and the keys and values of the texts, f32. */
+function bytesPerStep(precision: string, B: number): number {
+  const { nLayer, dModel } = shapes[shape];
+  const perWeight = { f32: 4, bf16: 2, int8: 8.5 / 8, int4: 4.5 / 8 }[precision]!;
+  return weightCount(shape) * perWeight + B * 2 * nLayer * dModel * 4 * (promptTokens + written / 2);
+}
+
+print(describeMachine(backend));
+print(
+  `${shape}: ${(weightCount(shape) / 1e6).toFixed(1)} M weights a token; ${written} tokens after a prompt of ${promptTokens}, and a prompt of ${prefillTokens}; ${turns} turns, in turns with the others`,
+);
+const rows: string[][] = [];
+for (const precision of precisions)
+  for (const B of [1, 8]) {
+    const all = await contenders(precision, B);
+    for (const c of all) await turn(c, B === 1); // warms up: compiles, touches its memory
+    for (const c of all) {
+      c.decode = [];
+      c.prefill = [];
+    }
+    for (let t = 0; t < turns; t++) {
+      peaks.measureBandwidth();
+      peaks.measureFlops();
+      for (const c of all) await turn(c, B === 1);
+    }
+    for (const c of all) c.child.close();
+    const us = all[0];
+    const others = all.slice(1);
+    const rate = (c: Contender, pick = median): number => B / pick(c.decode);
+    const prefillRate = (c: Contender, pick = median): number => prefillTokens / pick(c.prefill);
+    const fastest = (by: (c: Contender) => number): Contender | undefined => [...others].sort((a, b) => by(b) - by(a))[0];
+    const measured = [
+      { what: 'decode', by: rate, limit: (B * peaks.bandwidth) / bytesPerStep(precision, B) },
+      ...(B === 1
+        ? [
+            {
+              what: 'prefill',
+              by: prefillRate,
+              limit: peaks.flops / (2 * (weightCount(shape) - shapes[shape].vocabSize * shapes[shape].dModel)),
+            },
+          ]
+        : []),
+    ];
+    for (const { what, by, limit } of measured) {
+      const rival = fastest(by);
+      const ours = by(us);
+      const config = what === 'decode' ? `${shape} decode batch ${B}` : `${shape} prefill ${prefillTokens}`;
+      if (args.json)
+        console.log(
+          JSON.stringify({
+            config,
+            precision,
+            tokensPerSecond: ours,
+            bestTokensPerSecond: by(us, best),
+            peakBytes: us.peakBytes,
+            [what === 'decode' ? 'ofBandwidthLimit' : 'mfu']: ours / limit,
+            threads,
+            isa,
+            bandwidth: peaks.bandwidth,
+            peakFlops: peaks.flops,
+            sameIdsAsCompetitor: rival && rival.ids.join() === us.ids.join(),
+            competitors: Object.fromEntries(
+              others.map((c) => [
+                c.name,
+                {
+                  version: c.version,
+                  tokensPerSecond: by(c),
+                  bestTokensPerSecond: by(c, best),
+                  peakBytes: c.peakBytes,
+                  ourRatio: ours / by(c),
+                },
+              ]),
+            ),
+            missing: [...missing.keys()],
+          }),
+        );
+      rows.push([
+        config.slice(shape.length + 1),
+        precision,
+        ours.toFixed(0),
+        by(us, best).toFixed(0),
+        percent(ours / limit),
+        megabytes(us.peakBytes),
+        rival ? by(rival).toFixed(0) : '–',
+        rival ? by(rival, best).toFixed(0) : '–',
+        rival ? `${rival.threads}` : '–',
+        rival ? megabytes(rival.peakBytes) : '–',
+        rival ? times(ours / by(rival)) : '–',
+      ]);
+    }
+  }
+print(
+  `\n${table(
+    ['', 'weights', 'tokens/s', 'best', 'of limit', 'peak memory', 'llama.cpp', 'best', 'threads', 'peak memory', 'ours ×'],
+    rows,
+  )}`,
+);
+print(
+  `\nof limit: writing against the weights (and keys) read once a step at ${(peaks.bandwidth / 1e9).toFixed(0)} GB/s, reading against ${(peaks.flops / 1e9).toFixed(0)} f32 GF/s, both the highest of this run`,
+);
+for (const [name, why] of missing) print(`\nMISSING ${name}: ${why}`);
+process.exit(0);
