@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { RotatingCache } from '../attention/index.ts';
 import { dispose, parameterCount, stateDict } from '../nn/index.ts';
 import { memory, noGrad, Rng, scope, tidy } from '../tensor/index.ts';
 import { AdamW, cosine, train } from '../train/index.ts';
@@ -111,6 +112,21 @@ test.each(families)('%s: the past ignores the future', (_, make) => {
   expect(la.subarray(0, 6 * V)).toEqual(lb.subarray(0, 6 * V));
   expect(la.subarray(6 * V)).not.toEqual(lb.subarray(6 * V));
   dispose(model);
+});
+
+test('3.2d layers with a window keep two windows of keys and values, the others all', () => {
+  const kinds = (model: Decoder): string => {
+    const caches = model.newCaches(1);
+    const said = caches.map((c) => (c instanceof RotatingCache ? 'window' : 'all')).join(' ');
+    for (const c of caches) c[Symbol.dispose]();
+    dispose(model);
+    return said;
+  };
+  const long = { ...size, contextLength: 64, nLayer: 3 };
+  expect(kinds(new Llama({ ...long, window: 3 }, new Rng(1)))).toBe('window window window'); // Mistral
+  expect(kinds(new Gemma({ ...long, window: 3, globalEvery: 3 }, new Rng(1)))).toBe('window window all');
+  expect(kinds(new Mixtral({ ...long, nExpert: 2, nExpertPerToken: 1 }, new Rng(1)))).toBe('all all all');
+  expect(kinds(new Llama({ ...long, window: 40 }, new Rng(1)))).toBe('all all all'); // two windows are more than the text
 });
 
 test('2.3.1a GPT-2 (124M) has 124,439,808 parameters', () => {
