@@ -1,7 +1,7 @@
 // The next token of a text: what decoders are trained for. B batch · T tokens
 
 import { documentMask } from '../../attention/index.ts';
-import { type Batch, createBatches, evalBatches, IGNORE_INDEX, type Prepared, type TokenStream } from '../../data/index.ts';
+import { type Batch, createBatches, evalBatches, type Prepared, type TokenStream } from '../../data/index.ts';
 import { bitsPerByte, scoreBatches } from '../../evaluate/index.ts';
 import { generate } from '../../generate/index.ts';
 import type { Decoder } from '../../models/index.ts';
@@ -70,10 +70,8 @@ export function causalTask(
   };
 }
 
+/** f of each item, made as it is asked for. */
 export function* mapped<A, B>(items: Iterable<A>, f: (item: A, i: number) => B): Generator<B> {
   let i = 0;
   for (const item of items) yield f(item, i++);
 }
-
-/** Ids of one row that count. */
-export const asked = (targets: Int32Array): number => targets.reduce((n, id) => n + (id === IGNORE_INDEX ? 0 : 1), 0);
