@@ -3,6 +3,7 @@ import { toByteAlphabet } from './byte-alphabet.ts';
 import { patternOf } from './normalize.ts';
 import type { PatternSpec } from './normalize.ts';
 import { compilePattern, literalPattern, splitPatterns } from './pattern.ts';
+import { cutAtBlanks, cutAtBlanksAndMarks } from './scan.ts';
 import { tokenizerError } from './tokenizer.ts';
 import { utf8Bytes } from './utf8.ts';
 
@@ -81,9 +82,9 @@ function compileStep(spec: PreTokenizerSpec, deferBytes: boolean): PreTokenizer[
         ),
       ];
     case 'WhitespaceSplit':
-      return [splitter(compilePattern('\\s'), 'Removed')];
+      return [cutAtBlanks];
     case 'BertPreTokenizer':
-      return [splitter(compilePattern('\\s'), 'Removed'), splitter(compilePattern(punctuation), 'Isolated')];
+      return [cutAtBlanksAndMarks];
     default:
       throw tokenizerError(
         `tokenizer.json: the pre-tokenizer ${JSON.stringify((spec as { type?: unknown }).type)} is not supported`,
@@ -171,13 +172,19 @@ function metaspace({
   prepend_scheme: scheme = old === false ? 'never' : 'always',
   split = true,
 }: Extract<PreTokenizerSpec, { type: 'Metaspace' }>): PreTokenizer[] {
-  const steps: PreTokenizer[] = [
+  const cut = split ? splitter(literalPattern(replacement), 'MergedWithNext') : undefined;
+  return [
     (text, atStart, emit) => {
+      const prefixed = scheme === 'always' || (scheme === 'first' && atStart);
+      // A word without blanks, as most are that come here, is one piece.
+      if (text.indexOf(' ') < 0 && text.indexOf(replacement, 1) < 0) {
+        emit(prefixed && !text.startsWith(replacement) ? replacement + text : text, atStart);
+        return;
+      }
       const marked = text.replaceAll(' ', replacement);
-      const prefix = (scheme === 'always' || (scheme === 'first' && atStart)) && !marked.startsWith(replacement);
-      emit(prefix ? replacement + marked : marked, atStart);
+      const whole = prefixed && !marked.startsWith(replacement) ? replacement + marked : marked;
+      if (cut) cut(whole, atStart, emit);
+      else emit(whole, atStart);
     },
   ];
-  if (split) steps.push(splitter(literalPattern(replacement), 'MergedWithNext'));
-  return steps;
 }

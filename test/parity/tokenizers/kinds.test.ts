@@ -118,8 +118,12 @@ async function expectEqual(json: string, addSpecialTokens = false) {
     theirs,
     addSpecialTokens,
   );
+  // Their reader of numbers may be off by the last bit of a log probability (serde_json), and so may choose the other of two cuts that are as good.
+  const { vocab } = JSON.parse(json).model as { vocab: [string, number][] };
+  const score = (ids: readonly number[]) => ids.reduce((sum, id) => sum + vocab[id][1], 0);
+  const differ = Array.isArray(vocab) ? found.filter((f) => Math.abs(score(f.ours) - score(f.theirs)) > 1e-9) : found;
   expect(
-    found.slice(0, 3).map(({ line, ours: a, theirs: b }) => ({
+    differ.slice(0, 3).map(({ line, ours: a, theirs: b }) => ({
       line,
       ours: a.map((id) => ours.idToToken(id)),
       theirs: b.map((id) => ours.idToToken(id)),
