@@ -6,7 +6,15 @@ import { compareFamilies, type Contestant, contestants, type Outcome } from '../
 import type { LagAccuracy } from '../../applications/copy-lag.ts';
 import { numberPairs } from '../../applications/number-words.ts';
 import { QkvError } from '../../errors.ts';
-import { resolve, settings, settingsOfArguments, shapeKeys, type TrainConfig, type Written } from '../../settings/config.ts';
+import {
+  checkedValue,
+  resolve,
+  settings,
+  settingsOfArguments,
+  shapeKeys,
+  type TrainConfig,
+  type Written,
+} from '../../settings/config.ts';
 import { familyOf } from '../../settings/families.ts';
 import { showComparison } from '../compare-screen.ts';
 import { clock, count, loss } from '../format.ts';
@@ -209,10 +217,11 @@ function freeFolder(): string {
   for (let i = 1; ; i++) if (!existsSync(join('runs', `compare-${i}`))) return join('runs', `compare-${i}`);
 }
 
-/** The typed values of the training settings that were given. */
+/** The values of the training settings that were given, each checked by itself: what they have to do with each other depends on the family. */
 function settingsOf(words: readonly { key: string; text: string }[]): Record<string, unknown> {
-  const { config, places } = resolve([], settingsOfArguments(words), { needData: false });
-  return Object.fromEntries([...places.keys()].map((key) => [key, config[key as keyof TrainConfig]]));
+  return Object.fromEntries(
+    settingsOfArguments(words).map(({ key, value, at }) => [key, checkedValue(key, value, at, settings)]),
+  );
 }
 
 /** One contestant's settings. Settings of shape that it does not have (nHead of an RNN) are left out. */
