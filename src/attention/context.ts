@@ -7,6 +7,8 @@ export interface Context {
   caches?: readonly AttentionCache[];
   /** Added to the scores of every self-attention, (B or 1, H or 1, T or 1, S): padding, packed documents; masks.ts makes them. */
   mask?: Tensor;
+  /** false: the mask alone says who sees whom, as in a prefix LM, whose mask is prefixMask. */
+  causal?: false;
   /** (B, T), the place of each token for models with a table of positions: packed documents begin again at 0. In order when left out. */
   positions?: Int32Array;
   /** While looking inside: receives `blocks.0.attn.weights`, `blocks.0.output` …; they live until the outermost scope ends, or until freed. */
@@ -18,6 +20,7 @@ export interface Context {
 export interface LayerContext {
   cache?: AttentionCache;
   mask?: Tensor;
+  causal?: false;
   record?: Context['record'];
   rng?: Rng;
 }
@@ -26,6 +29,7 @@ export interface LayerContext {
 export const inLayer = (ctx: Context, i: number): LayerContext => ({
   cache: ctx.caches?.[i],
   mask: ctx.mask,
+  causal: ctx.causal,
   record: ctx.record && ((name, value) => ctx.record!(`blocks.${i}.${name}`, Scope.keepOutermost(value))),
   rng: ctx.rng,
 });

@@ -2,7 +2,7 @@
 // a query sees a key when every mask allows it. eitherMask joins them the other way.
 // Query t and key s are aligned at the end: with more keys than queries, query t stands at place t + S − T.
 
-import { Tensor } from '../tensor/index.ts';
+import { concat, Tensor } from '../tensor/index.ts';
 
 /** (1, 1, T, S) from a rule: may the query at `place` see `key`? */
 export function maskFrom(T: number, S: number, allowed: (place: number, key: number) => boolean): Tensor {
@@ -18,9 +18,14 @@ export const bandMask = (T: number, S: number, left?: number, right?: number): T
 /** Each sees the past and itself. */
 export const causalMask = (T: number, S = T): Tensor => bandMask(T, S, undefined, 0);
 
-/** Everybody sees the first `prefix` keys; after them each sees the past. (Prefix LM: Raffel et al. 2019, §3.2.1.) */
-export const prefixMask = (T: number, S: number, prefix: number): Tensor =>
-  maskFrom(T, S, (place, key) => key < prefix || key <= place);
+/**
+ * Everybody sees the first `prefix` keys; after them each sees the past. A list has a prefix for each row, → (B, 1, T, S).
+ * Prefix LM: Raffel et al. 2019, §3.2.1. A decoder takes it with `causal: false`.
+ */
+export function prefixMask(T: number, S: number, prefix: number | readonly number[]): Tensor {
+  const rows = [prefix].flat().map((n) => maskFrom(T, S, (place, key) => key < n || key <= place));
+  return rows.length === 1 ? rows[0] : concat(rows, 0);
+}
 
 /** A window of `width` keys to each side, plus `globals` first places that see and are seen by all. Beltagy et al. 2020, §3.1. */
 export const globalLocalMask = (T: number, S: number, width: number, globals: number): Tensor =>

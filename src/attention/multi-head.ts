@@ -101,7 +101,7 @@ export class SelfAttention {
     if (ctx.cache) [k, v] = ctx.cache.append(k, v); // (B, G, S, D)
 
     const y = attention(q, k, v, {
-      causal,
+      causal: causal && ctx.causal !== false,
       window,
       scale,
       softcap,

@@ -36,7 +36,7 @@ class CausalSelfAttention {
       .map((y) => y.rearrange('B T (H D) -> B H T D', { H }));
     if (ctx.cache) [k, v] = ctx.cache.append(k, v);
     const y = attention(q, k, v, {
-      causal: true,
+      causal: ctx.causal !== false,
       mask: ctx.mask,
       record: ctx.record,
       dropout: ctx.rng && p > 0 ? { p, seed: ctx.rng.fork() } : undefined,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { RotatingCache } from '../attention/index.ts';
+import { prefixMask, RotatingCache } from '../attention/index.ts';
 import { dispose, parameterCount, stateDict } from '../nn/index.ts';
 import { memory, noGrad, Rng, scope, tidy } from '../tensor/index.ts';
 import { AdamW, cosine, train } from '../train/index.ts';
@@ -113,6 +113,29 @@ test.each(families)('%s: the past ignores the future', (_, make) => {
   expect(la.subarray(6 * V)).not.toEqual(lb.subarray(6 * V));
   dispose(model);
 });
+
+test.each(families.filter(([name]) => name !== 'tcn'))(
+  'prefix LM, %s: the prefix is seen as a whole, what follows it only by its future',
+  (_, make) => {
+    using _s = scope();
+    const model = make();
+    const [T, C, prefixes] = [9, size.dModel, [3, 5]];
+    const ids = someIds(2 * T);
+    const read = (x: Int32Array): Float32Array =>
+      model.hidden(x, [2, T], { causal: false, mask: prefixMask(T, T, prefixes) }).readSync() as Float32Array;
+    const before = read(ids).slice();
+    for (const [b, prefix] of prefixes.entries())
+      for (const j of [prefix - 1, prefix + 1]) {
+        const after = read(ids.map((id, i) => (i === b * T + j ? (id + 1) % size.vocabSize : id)));
+        const moved = Array.from({ length: 2 * T }, (_x, i) => i).filter((i) =>
+          after.subarray(i * C, (i + 1) * C).some((v, c) => Math.abs(v - before[i * C + c]) > 1e-6),
+        );
+        expect(moved[0]).toBe(b * T + (j < prefix ? 0 : j)); // the first place that has seen it
+        expect(moved.every((i) => Math.floor(i / T) === b)).toBe(true);
+      }
+    dispose(model);
+  },
+);
 
 test('3.2d layers with a window keep two windows of keys and values, the others all', () => {
   const kinds = (model: Decoder): string => {

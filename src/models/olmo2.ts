@@ -61,7 +61,7 @@ class NormedAttention {
     let v = heads(this.vProj.forward(x), G);
     if (ctx.cache) [k, v] = ctx.cache.append(k, v);
     const y = attention(q, k, v, {
-      causal: true,
+      causal: ctx.causal !== false,
       mask: ctx.mask,
       record: ctx.record,
       dropout: ctx.rng && p > 0 ? { p, seed: ctx.rng.fork() } : undefined,

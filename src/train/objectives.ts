@@ -116,7 +116,7 @@ export function shiftRight(targets: Int32Array, shape: readonly [B: number, T: n
   return targets.map((_, i) => (i % T === 0 ? startId : targets[i - 1] === IGNORED ? padId : targets[i - 1]));
 }
 
-/** Prefix LM: one text, of which the second part is asked; the first is seen as a whole (`prefixMask`). Raffel et al. 2019, §3.2.1. */
+/** Prefix LM: one text, of which the second part is asked; the first is seen as a whole: the model is given { causal: false, mask: prefixMask(…) }. Raffel et al. 2019, §3.2.1. */
 export function prefixPair(prefix: ArrayLike<number>, rest: ArrayLike<number>): { inputs: Int32Array; targets: Int32Array } {
   const all = [...Array.from(prefix), ...Array.from(rest)];
   const targets = all.slice(1).map((id, i) => (i + 1 < prefix.length ? IGNORED : id));
