@@ -5,12 +5,12 @@ import { parseArguments, printer, table } from './harness.ts';
 const args = parseArguments();
 const print = printer(args);
 const options = {
-  nLayer: 6,
-  nHead: 6,
-  dModel: 192,
-  contextLength: 128,
-  batchSize: 16,
-  steps: args.quick ? 60 : 800,
+  nLayer: 4,
+  nHead: 4,
+  dModel: 128,
+  contextLength: 96,
+  batchSize: 12,
+  steps: args.quick ? 60 : 900,
   scored: 120_000,
 };
 const { parameters, bitsPerByte } = await measureQuality(options, (step, nats) => {
