@@ -39,6 +39,7 @@ const shows: Record<string, RegExp | ((stdout: string) => void)> = {
   },
   '15': /16 of 16 repeated tokens said right[\s\S]*layer 1, a head that looks at what followed/,
   '16': /= 3\)[^\n]*sees {2}3[\s\S]*= 7\)[^\n]*sees {2}7[\s\S]*= 31\)[^\n]*sees 31[\s\S]*1 layer +│[^ ]*│ sees 48 of 48/,
+  '17': /table = lookup: true\nrows that learn from it: the whale white\n[\s\S]*most like three: two 0\.\d+[\s\S]*places 5 apart: (\d+\.\d{3}) = \1 = \1/,
 };
 
 test.each(examples)('examples/%s runs and shows what it says', (file) => {

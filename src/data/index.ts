@@ -66,3 +66,4 @@ export {
   splitFiles,
   annotationItems,
 } from './workbench.ts';
+export { readWordVectors, type WordVectors } from './word-vectors.ts';

@@ -105,7 +105,9 @@ export async function* lineBatches(
     const scanned = filled;
     const needed = filled + chunk.length - from;
     if (needed > buffer.length) {
-      const larger = Buffer.allocUnsafe(Math.max(needed, Math.min(2 * buffer.length, maxLineBytes + 2 * CHUNK_BYTES)));
+      // Doubled while it is small; then to the ceiling at once: what is not written to takes no memory, and nothing is left behind for the garbage collector.
+      const most = maxLineBytes + 2 * CHUNK_BYTES;
+      const larger = Buffer.allocUnsafe(Math.max(needed, needed > 4 * CHUNK_BYTES ? most : Math.min(2 * buffer.length, most)));
       buffer.copy(larger, 0, 0, filled);
       buffer = larger;
     }
