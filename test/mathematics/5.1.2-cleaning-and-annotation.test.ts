@@ -22,8 +22,8 @@ const random = (n: number) => {
   state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
   return Math.floor((state / 2 ** 32) * n);
 };
-const sentence = (words: number) =>
-  `The crew of boat ${random(1e9)} had to ${Array.from({ length: words }, () => `w${random(3000).toString(36)}e`).join(' ')} and that was all.`;
+const word = () => (random(4) === 0 ? ['the', 'of', 'and', 'that', 'with'][random(5)] : `w${random(3000).toString(36)}e`);
+const sentence = (words: number) => `The ${Array.from({ length: words + 6 }, word).join(' ')} and all.`;
 const story = (sentences = 8) => Array.from({ length: sentences }, () => sentence(9)).join(' ');
 const write = (name: string, texts: string[]) => {
   writeFileSync(join(folder, name), texts.map((text) => `${JSON.stringify({ text })}\n`).join(''));
@@ -58,7 +58,7 @@ test('5.1.2a every kind of rule: kept, changed and dropped add up, with examples
     '漁船清早離開了港口，人們都不知道它在什麼時候回來。'.repeat(2) + '這是一個關於大海的故事，我們在這裡把它說完。他不是第一個。', // traditional, then another language
     'Das Boot verließ den Hafen früh am Morgen, und niemand wusste, wann es zurückkommen würde. '.repeat(3), // language
     'Too short.', // length
-    `${'# '.repeat(40)}${story(3)}`, // symbols
+    `${'#word '.repeat(40)}${story(3)}`, // symbols
     `${sentence(9)}\n`.repeat(12), // repetition
     `function f() { return 1; } ${story()}`, // code, by C4
   ]);
