@@ -74,7 +74,7 @@ for (const [name, make] of Object.entries(kinds)) {
     const tokenizer = tokenizerFromJson(json);
     let start = performance.now();
     tokens = 0;
-    for (const text of texts) tokens += tokenizer.encode(text).length;
+    for (const text of texts) tokens += tokenizer.encode(text, { special: true }).length;
     ours.push((performance.now() - start) / 1000);
     if (args.ours) continue;
     const official = Official.fromString(json);

@@ -27,6 +27,8 @@ export interface TrainUnigramOptions {
    * (`branching`: the inner nodes of its suffix tree, which a word that is always followed by a blank is not).
    */
   seeds?: 'all' | 'branching';
+  /** Fit the probabilities once more after the last cut. SentencePiece 0.2 does not, so that what was cut is missing from them. */
+  refit?: boolean;
   /** Characters without a token become bytes `<0xE4>…` instead of the unknown token. */
   byteFallback?: boolean;
   normalizer?: NormalizerSpec | null;
@@ -51,6 +53,7 @@ export function trainUnigram(
     maxPieceLength = 16,
     seedSize = 1_000_000,
     seeds: kind = 'all',
+    refit = true,
     byteFallback = false,
     normalizer = { type: 'NFKC' },
     onProgress,
@@ -78,7 +81,7 @@ export function trainUnigram(
   const words = cutAtRare(counted, characters);
   const seeds = seedPieces(words, characters, maxPieceLength, seedSize, kind);
   const wanted = vocabSize - fixed.length;
-  const pieces = fitAndPrune(words, seeds, Math.ceil(wanted * slack), (count) =>
+  const pieces = fitAndPrune(words, seeds, Math.ceil(wanted * slack), refit, (count) =>
     onProgress?.({ stage: 'unigram', pieces: count, target: wanted }),
   );
 
@@ -277,6 +280,7 @@ function fitAndPrune(
   words: Words,
   seeds: [string, number][],
   wanted: number,
+  refit: boolean,
   report: (pieces: number) => void,
 ): [string, number][] {
   const names = seeds.map(([piece]) => piece);
@@ -302,7 +306,8 @@ function fitAndPrune(
 
   const alive = () => logProb.reduce((n, lp) => n + (lp > impossible ? 1 : 0), 0);
   for (;;) {
-    for (let i = 0; i < fitsPerRound; i++) maximize(logProb, expect(ofWords, words.counts, logProb, scratch), single);
+    if (refit || alive() > wanted)
+      for (let i = 0; i < fitsPerRound; i++) maximize(logProb, expect(ofWords, words.counts, logProb, scratch), single);
     const size = alive();
     report(size);
     if (size <= wanted) break;
