@@ -139,6 +139,7 @@ const cases: { [C in Code]: Values[C][] } = {
   E117: [{ path: 'shards' }],
   E144: [{ path: 'book.txt', model: 'transformer' }, { path: 'pairs.txt' }],
   E145: [{ pairs: 20, fit: 1, contextLength: 16, longest: 41 }],
+  E146: [{ path: 'news', splits: ['train', 'test'] }],
   E150: [
     { name: 'dmeo-1', runs: ['demo-1', 'demo-2'], nearest: 'demo-1', folder: 'runs' },
     { name: 'demo-1', runs: [], folder: 'runs' },

@@ -126,6 +126,7 @@ export interface Values extends TrainingValues {
   E141: { path: string; line: number; wanted: string[]; columns: string[]; setting?: string };
   E142: { path: string; problem: string; rules: string[] };
   E143: { path: string; other: string; lines: number; otherLines: number };
+  E146: { path: string; splits: string[] };
   E150: { name: string; runs: string[]; nearest?: string; folder: string };
   E151: { name: string; step?: number; free: string };
   E152: { name: string };
@@ -443,27 +444,27 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
       text(
         `this is not text: it looks like ${v.looksLike}`,
         { where: here(v.path) },
-        'Text (.txt, .md), JSONL and CSV can be read, plain or .gz: unpack or convert it first',
+        'Text (.txt, .md), JSONL, CSV (plain, .gz or .zst), Parquet and Arrow can be read: unpack or convert it first',
       ),
     zh: (v) =>
       text(
         `这不是文本：像 ${looksZh(v.looksLike)}`,
         { where: here(v.path) },
-        '可读的是文本（.txt、.md）、JSONL 和 CSV（可为 .gz）：请先解压或转换',
+        '可读的是文本（.txt、.md）、JSONL、CSV（可为 .gz、.zst）、Parquet 和 Arrow：请先解压或转换',
       ),
   },
   E134: {
     exit: 65,
     en: (v) =>
       text(
-        v.files === 0 ? 'no .txt, .md, .jsonl, .csv or .tsv file in this folder' : 'there is no text in the data',
+        v.files === 0 ? 'no .txt, .md, .jsonl, .csv, .tsv, .parquet or .arrow file in this folder' : 'there is no text in the data',
         { where: here(v.path) },
         v.files === 0 ? '' : `${count(v.files, 'en')} file(s), ${count(v.rows, 'en')} rows${tallyOr(v.rejected, 'en')}`,
         cmd(`qkv data inspect ${shellWord(here(v.path))}`),
       ),
     zh: (v) =>
       text(
-        v.files === 0 ? '文件夹里没有 .txt、.md、.jsonl、.csv 或 .tsv 文件' : '数据里没有文本',
+        v.files === 0 ? '文件夹里没有 .txt、.md、.jsonl、.csv、.tsv、.parquet 或 .arrow 文件' : '数据里没有文本',
         { where: here(v.path) },
         v.files === 0 ? '' : `${count(v.files, 'zh')} 个文件，${count(v.rows, 'zh')} 行${tallyOr(v.rejected, 'zh')}`,
         cmd(`qkv data inspect ${shellWord(here(v.path))}`),
@@ -599,6 +600,21 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
       text(
         `两个文件没有对齐：${here(v.path)} 有 ${count(v.lines, 'zh')} 行，${here(v.other)} 有 ${count(v.otherLines, 'zh')} 行`,
         '一个文件的第 i 行对应另一个文件的第 i 行',
+      ),
+  },
+  E146: {
+    exit: 65,
+    en: (v) =>
+      text(
+        `${here(v.path)} holds several splits: ${v.splits.join(', ')}`,
+        `Name one of them: ${here(v.path)}/${v.splits[0]}`,
+        'Read together, what is held back for testing would be trained on',
+      ),
+    zh: (v) =>
+      text(
+        `${here(v.path)} 里有多个划分：${v.splits.join('、')}`,
+        `请指定其中一个：${here(v.path)}/${v.splits[0]}`,
+        '一起读取会把留作测试的数据也用来训练',
       ),
   },
   E150: {

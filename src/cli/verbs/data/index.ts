@@ -1,9 +1,19 @@
-/** The verbs of `qkv data`, a file each. */
-export { dataAnnotate } from './annotate.ts';
-export { dataClean } from './clean.ts';
-export { dataDedup } from './dedup.ts';
-export { dataInspect } from './inspect.ts';
-export { dataLeak } from './leak.ts';
-export { dataPack } from './pack.ts';
-export { dataSplit } from './split.ts';
-export { dataStats } from './stats.ts';
+/** The verbs of `qkv data`, a file each; each of them reads from a hub too. */
+import { dataAnnotate as annotate } from './annotate.ts';
+import { dataClean as clean } from './clean.ts';
+import { dataDedup as dedup } from './dedup.ts';
+import { dataInspect as inspect } from './inspect.ts';
+import { dataLeak as leak } from './leak.ts';
+import { dataPack as pack } from './pack.ts';
+import { dataSplit as split } from './split.ts';
+import { dataStats as stats } from './stats.ts';
+import { readsHub } from './from-hub.ts';
+
+export const dataAnnotate = readsHub(annotate);
+export const dataClean = readsHub(clean);
+export const dataDedup = readsHub(dedup);
+export const dataInspect = readsHub(inspect);
+export const dataLeak = readsHub(leak);
+export const dataPack = readsHub(pack);
+export const dataSplit = readsHub(split);
+export const dataStats = readsHub(stats);

@@ -53,6 +53,8 @@ export const dataPack: Verb = {
   examples: [
     'qkv data pack parts/train.jsonl tokenizer=tokenizer.json out=shards',
     'qkv data pack book.txt tokenizer=byte out=shards valFraction=0.05',
+    'qkv data pack hub:org/name tokenizer=tokenizer.json out=shards',
+    'qkv data pack - tokenizer=tokenizer.json out=shards',
   ],
   async run(args, out) {
     const given = verbSettings(packSettings, args);
