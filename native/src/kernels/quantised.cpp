@@ -10,7 +10,7 @@
 namespace qkv::QKV_ISA {
 namespace {
 
-constexpr int kThinRows = 8;
+constexpr int kThinRows = 8;  // rows of x at a time
 
 /// Rows of x in 8 bits: codes (T, K), and for each block its scale and 8·Σ codes, which is what codes of four bits, kept 8 too large, add too much.
 struct Rounded {
@@ -262,30 +262,42 @@ template <int bits> void thin(const Job& job, int64_t begin, int64_t end) {
   }
 }
 
-/// Many rows: W becomes numbers again, a piece at a time, and so does x after its rounding; the product is the ordinary one.
-void thick(const Job& job, const float* x, int64_t ldx) {
-  const GroupFormat& f = job.format;
-  constexpr int64_t kRowsOfX = 1024, kWords = int64_t{3} << 19;
-  const int64_t piece = std::max<int64_t>(1, kWords / f.K);
-  float* const area = sharedScratch(0, kRowsOfX * f.K + 64);
-  float* const weights = sharedScratch(1, piece * f.K + 64);
+/// Many rows in whole numbers: a group of W stays in the first-level cache while the rows of x pass by, eight at a time. The bits are those of few rows.
+template <int bits> void manyRounded(const Job& job) {
+  constexpr int64_t kRowsOfX = 1024;
+  const int64_t K = job.format.K, blocks = job.format.blocks(), groups = (job.N + kGroup - 1) / kGroup;
   for (int64_t t0 = 0; t0 < job.T; t0 += kRowsOfX) {
     const int64_t T = std::min(kRowsOfX, job.T - t0);
-    if (f.bits < 16) parallelFor(T, 16, [&](int64_t begin, int64_t end, int thread) {
-      const Rounded one = roundedRoom(1, f.K, scratch(thread, 0, roundedFloats(1, f.K)));
-      for (int64_t t = begin; t < end; t++) {
-        roundRow(x + (t0 + t) * ldx, f.K, one, 0);
-        for (int64_t k = 0; k < f.K; k++) area[t * f.K + k] = one.scales[k / kBlock] * static_cast<float>(one.codes[k]);
-      }
+    const Rounded x = roundedRoom(T, K, sharedScratch(0, roundedFloats(T, K)));
+    parallelFor(T, 16, [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; t++) roundRow(job.wide + (t0 + t) * job.ldWide, K, x, t);
     });
-    for (int64_t n0 = 0; n0 < job.N; n0 += piece) {
-      const int64_t N = std::min(piece, job.N - n0);
-      parallelFor(N, 16, [&](int64_t begin, int64_t end, int) {
-        for (int64_t n = begin; n < end; n++) dequantiseRow(f, job.w + (n0 + n) / kGroup * f.bytes(), static_cast<int>((n0 + n) % kGroup), weights + n * f.K);
-      });
-      const Matrix rows = f.bits < 16 ? Matrix{area, DType::f32, f.K, 1} : Matrix{x + t0 * ldx, DType::f32, ldx, 1};
-      gemm({T, N, f.K, rows, {weights, DType::f32, 1, f.K}, job.y + t0 * job.ldy + n0, job.ldy, job.bias ? job.bias + n0 : nullptr});
-    }
+    parallelFor(groups, std::max<int64_t>(1, groups / (threadCount() * 8)), [&](int64_t begin, int64_t end, int) {
+      for (int64_t g = begin; g < end; g++)
+        for (int64_t t = 0; t < T; t += kThinRows) {
+          Job few = job;
+          few.T = std::min<int64_t>(kThinRows, T - t);
+          few.x = {x.codes + t * x.ld, x.scales + t * blocks, x.eights + t * blocks, x.ld};
+          few.y += (t0 + t) * job.ldy;
+          if (few.residual) few.residual += (t0 + t) * job.ldResidual;
+          thin<bits>(few, g, g + 1);
+        }
+    });
+  }
+}
+
+/// Many rows with bf16: W becomes f32 again, a piece at a time, and the product is the ordinary one.
+void manyWide(const Job& job) {
+  const GroupFormat& f = job.format;
+  constexpr int64_t kWords = int64_t{3} << 19;
+  const int64_t piece = std::max<int64_t>(kGroup, kWords / f.K / kGroup * kGroup);
+  float* const weights = sharedScratch(1, piece * f.K);
+  for (int64_t n0 = 0; n0 < job.N; n0 += piece) {
+    const int64_t N = std::min(piece, job.N - n0);
+    parallelFor(N, 16, [&](int64_t begin, int64_t end, int) {
+      for (int64_t n = begin; n < end; n++) dequantiseRow(f, job.w + (n0 + n) / kGroup * f.bytes(), static_cast<int>((n0 + n) % kGroup), weights + n * f.K);
+    });
+    gemm({job.T, N, f.K, {job.wide, DType::f32, job.ldWide, 1}, {weights, DType::f32, 1, f.K}, job.y + n0, job.ldy, job.bias ? job.bias + n0 : nullptr});
   }
   if (job.residual)
     parallelFor(job.T, 16, [&](int64_t begin, int64_t end, int) {
@@ -305,7 +317,7 @@ void linearQuantised(const Args& args) {
   const int64_t R = x.shape[0], K = x.shape[1];
   Job job{{bits, K}, R, y.shape[1], {}, x.f(), x.stride[0], w.as<uint8_t>(), bias ? bias->f() : nullptr, residual ? residual->f() : nullptr, residual ? residual->stride[0] : 0, y.f(), y.stride[0]};
   if (R == 0 || job.N == 0) return;
-  if (R > kThinRows) return thick(job, x.f(), x.stride[0]);
+  if (R > kThinRows) return bits == 16 ? manyWide(job) : bits == 8 ? manyRounded<8>(job) : manyRounded<4>(job);
   if (bits < 16) {
     job.x = roundedRoom(R, K, sharedScratch(0, roundedFloats(R, K)));
     for (int64_t t = 0; t < R; t++) roundRow(x.f() + t * x.stride[0], K, job.x, t);
