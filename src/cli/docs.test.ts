@@ -17,7 +17,9 @@ test('docs/config.md and docs/config.zh.md are what the schema says: `qkv config
 });
 
 test('every verb lives in a file of its own name, and every file of a verb is listed', () => {
-  const files = readdirSync(new URL('./verbs/', import.meta.url)).filter((f) => f !== 'index.ts');
+  const files = readdirSync(new URL('./verbs/', import.meta.url))
+    .filter((f) => f !== 'index.ts')
+    .map((f) => (f.endsWith('.ts') ? f : `${f}.ts`)); // or in a folder of its own name, a file each
   expect(new Set(verbs.map((v) => `${v.name.split(' ')[0]}.ts`))).toEqual(new Set(files));
 });
 

@@ -109,7 +109,7 @@ export const dataPack: Verb = {
       })}`,
     );
     out.say(
-      `${out.t({ en: 'Next', zh: '下一步' })}  qkv train data=${shellWord(here(args.words[0]))} tokenizer=${shellWord(given.tokenizer!)}${fieldArgument(given)}`,
+      `${out.t({ en: 'Next', zh: '下一步' })}  qkv train data=${shellWord(here(args.words[0] === '-' ? folder : args.words[0]))} tokenizer=${shellWord(given.tokenizer!)}${fieldArgument(given)}`,
     );
     out.event({ type: 'result', ok: true, out: folder, reused, seconds, ...manifest });
     return 0;
