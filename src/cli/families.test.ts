@@ -275,6 +275,8 @@ test('qkv compare families: outcomes, line-aligned outputs, lag curves', async (
     'evalEvery=1',
     'data=pairs.txt',
     'tokenizer=char',
+    'preNorm=true',
+    'cell=gru',
     'families=["rnn-none","conv","transformer"]',
   );
   expect(compared.code, compared.stderr).toBe(0);
