@@ -30,7 +30,7 @@ fi
 
 [ -f "$home/package.json" ] || echo '{ "private": true, "type": "module" }' > "$home/package.json"
 (cd "$home" && ONNXRUNTIME_NODE_INSTALL=skip npm install --no-audit --no-fund \
-  onnxruntime-node @tensorflow/tfjs @tensorflow/tfjs-backend-wasm @jax-js/jax) || missing+=('npm packages')
+  onnxruntime-node @tensorflow/tfjs @tensorflow/tfjs-backend-wasm @jax-js/jax node-llama-cpp) || missing+=('npm packages')
 
 echo
 echo "installed in $home:"
