@@ -6,7 +6,7 @@ import { byId, vocabJson } from './model.ts';
 import type { Model } from './model.ts';
 import { CharTrie } from './char-trie.ts';
 import { tokenizerError } from './tokenizer.ts';
-import { utf8Bytes } from './utf8.ts';
+import { utf8Bytes, utf8Into } from './utf8.ts';
 
 export interface BpeOptions {
   vocab: ReadonlyMap<string, number>;
@@ -62,6 +62,7 @@ export class Bpe implements Model {
   // Scratch of one piece: symbols and the rank of each with its right neighbour.
   #ids = new Int32Array(256);
   #pairRanks = new Int32Array(256);
+  #bytes = new Uint8Array(512);
 
   constructor(options: BpeOptions) {
     const { vocab, merges, unk, continuingSubwordPrefix: prefix = '', byteFallback, byteLevel = false } = options;
@@ -152,7 +153,7 @@ export class Bpe implements Model {
 
   #encodeAnew(piece: string, out: IdList): void {
     if (this.#options.ignoreMerges) {
-      const whole = this.vocab.get(this.byteLevel ? [...utf8Bytes(piece)].map((b) => byteToChar[b]).join('') : piece);
+      const whole = this.vocab.get(this.byteLevel ? this.#spelled(piece) : piece);
       if (whole !== undefined) {
         out.push(whole);
         return;
@@ -169,22 +170,30 @@ export class Bpe implements Model {
     this.#pairRanks = new Int32Array(count * 2);
   }
 
+  /** The UTF-8 bytes of a piece in `#bytes`; returns how many. */
+  #encodeBytes(piece: string): number {
+    if (piece.length * 3 > this.#bytes.length) this.#bytes = new Uint8Array(piece.length * 6);
+    return utf8Into(piece, this.#bytes, 0);
+  }
+
+  /** A piece as the vocabulary writes it. */
+  #spelled(piece: string): string {
+    const count = this.#encodeBytes(piece);
+    let text = '';
+    for (let i = 0; i < count; i++) text += byteToChar[this.#bytes[i]];
+    return text;
+  }
+
   #byteSymbols(piece: string): number {
-    this.#reserve(piece.length * 3);
-    const ids = this.#ids;
-    let n = 0;
-    let ascii = true;
-    for (let i = 0; i < piece.length && ascii; i++) {
-      const c = piece.charCodeAt(i);
-      if (c < 0x80) ids[n++] = this.#byteIds[c];
-      else ascii = false;
+    const count = this.#encodeBytes(piece);
+    this.#reserve(count);
+    const [ids, bytes, byteIds] = [this.#ids, this.#bytes, this.#byteIds];
+    for (let i = 0; i < count; i++) {
+      const id = byteIds[bytes[i]];
+      if (id < 0) this.#refuse(bytes[i], piece);
+      ids[i] = id;
     }
-    if (!ascii) {
-      n = 0;
-      for (const b of utf8Bytes(piece)) ids[n++] = this.#byteIds[b];
-    }
-    for (let i = 0; i < n; i++) if (ids[i] < 0) this.#refuse(utf8Bytes(piece)[i], piece);
-    return n;
+    return count;
   }
 
   #refuse(byte: number, piece: string): never {
