@@ -427,7 +427,7 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
         { where: here(v.path) },
         v.guess === 'unknown'
           ? `Mend the file, or pass over the bad bytes: ${opt('data.encodingErrors=replace')}`
-          : `Say which encoding it is: ${opt(`data.encoding=${v.guess}`)}   (${cmd(`qkv data inspect ${shellWord(here(v.path))} data.encoding=${v.guess}`)})`,
+          : `Say which encoding it is: ${opt(`data.encoding=${v.guess}`)}   (${cmd(`qkv data inspect ${shellWord(here(v.path))} data.encoding=${v.guess}`)}); ${opt('data.encoding=auto')} looks at each file`,
       ),
     zh: (v) =>
       text(
@@ -435,7 +435,7 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
         { where: here(v.path) },
         v.guess === 'unknown'
           ? `修好文件，或替换坏字节：${opt('data.encodingErrors=replace')}`
-          : `指明编码：${opt(`data.encoding=${v.guess}`)}   （${cmd(`qkv data inspect ${shellWord(here(v.path))} data.encoding=${v.guess}`)}）`,
+          : `指明编码：${opt(`data.encoding=${v.guess}`)}   （${cmd(`qkv data inspect ${shellWord(here(v.path))} data.encoding=${v.guess}`)}）；${opt('data.encoding=auto')} 逐个文件判断`,
       ),
   },
   E133: {
@@ -457,7 +457,9 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
     exit: 65,
     en: (v) =>
       text(
-        v.files === 0 ? 'no .txt, .md, .jsonl, .csv, .tsv, .parquet or .arrow file in this folder' : 'there is no text in the data',
+        v.files === 0
+          ? 'no .txt, .md, .jsonl, .csv, .tsv, .parquet or .arrow file in this folder'
+          : 'there is no text in the data',
         { where: here(v.path) },
         v.files === 0 ? '' : `${count(v.files, 'en')} file(s), ${count(v.rows, 'en')} rows${tallyOr(v.rejected, 'en')}`,
         cmd(`qkv data inspect ${shellWord(here(v.path))}`),

@@ -8,22 +8,11 @@ import { QkvError } from '../../../errors.ts';
 import { settings } from '../../../settings/config.ts';
 import { bytes, count } from '../../format.ts';
 import { here, shellWord } from '../../messages.ts';
-import { table } from '../../output.ts';
+import { printable, table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { required, verbSettings } from '../../verb-settings.ts';
 import { loadTokenizer } from '../tok.ts';
-import {
-  about,
-  fieldArgument,
-  forceFlag,
-  freeFolder,
-  frugalHeap,
-  outFolder,
-  passOptions,
-  reading,
-  sayRows,
-  tokenizerWord,
-} from './common.ts';
+import { about, forceFlag, freeFolder, frugalHeap, outFolder, passOptions, reading, sayRows, tokenizerWord } from './common.ts';
 
 const packSettings = {
   tokenizer: tokenizerWord,
@@ -100,6 +89,10 @@ export const dataPack: Verb = {
         [1, 2, 3, 4],
       ),
     );
+    const kinds = new Map<string, number>();
+    for (const { kind } of manifest.sources) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    const licence = manifest.licence ? ` · ${out.t({ en: 'licence', zh: '许可' })} ${printable(manifest.licence.name)}` : '';
+    out.answer(`${[...kinds].map(([kind, files]) => `${kind} ${n(files)}`).join(' · ')}${licence}`);
     sayRows(out, manifest.rows);
     const shards = manifest.shards.reduce((sum, s) => sum + s.files.length, 0);
     out.answer(
@@ -109,7 +102,7 @@ export const dataPack: Verb = {
       })}`,
     );
     out.say(
-      `${out.t({ en: 'Next', zh: '下一步' })}  qkv train data=${shellWord(here(args.words[0] === '-' ? folder : args.words[0]))} tokenizer=${shellWord(given.tokenizer!)}${fieldArgument(given)}`,
+      `${out.t({ en: 'Next', zh: '下一步' })}  qkv train data=${shellWord(here(folder))} tokenizer=${shellWord(given.tokenizer!)}`,
     );
     out.event({ type: 'result', ok: true, out: folder, reused, seconds, ...manifest });
     return 0;
