@@ -83,6 +83,20 @@ test('a sliding window that llama.cpp lacks ends the context instead', () => {
   dispose(model);
 });
 
+test('rows that are no whole blocks fall back, and it is told', () => {
+  const model = buildSpread({ ...decoders['llama'], nLayer: 1 }); // 64 and 96 channels
+  const { counts, notes } = saveGguf(path, {
+    model,
+    settings: { ...decoders['llama'], nLayer: 1 },
+    type: 'Q4_K',
+    tokenizerJson,
+    ids,
+  });
+  expect(counts).toEqual({ Q4_0: 8, Q8_0: 1, F32: 3 });
+  expect(notes).toEqual(['8 matrices are q4_0: their rows are no whole blocks of q4_k']);
+  dispose(model);
+});
+
 test('the tokenizer comes back: bytes, sentence pieces, and the tokens around a text', async () => {
   const pieces = sentencePieces();
   const qwen = trainBpe([someText(40)], { vocabSize: 330, pattern: 'qwen2', specialTokens: ['<|endoftext|>'] });

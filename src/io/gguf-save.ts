@@ -47,6 +47,11 @@ export function saveGguf(path: string, { model, settings, type, tokenizerJson, i
     counts[as] = (counts[as] ?? 0) + 1;
     return { name: part.name, type: as, shape: part.shape, bytes: () => quantize(as, part.values()) };
   });
+  const others = Object.entries(counts).filter(
+    ([as]) => as !== type && as !== 'F32' && !(as === 'Q8_0' && type.startsWith('Q4')),
+  );
+  for (const [as, n] of others)
+    notes.push(`${n} matrices are ${as.toLowerCase()}: their rows are no whole blocks of ${type.toLowerCase()}`);
   const keys: [string, GgufValue][] = [
     ['general.architecture', { type: 'string', value: architecture }],
     ['general.name', { type: 'string', value: name ?? 'qkv' }],
