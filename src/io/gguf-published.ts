@@ -3,8 +3,9 @@
 import { CheckpointError, quote } from './checkpoint-error.ts';
 import { type GgufReader, ggufKey, openGguf } from './gguf.ts';
 import { fromGgufValues } from './gguf-layout.ts';
-import { type Architecture, type DecoderShape, ourName, settingsOfGguf } from './gguf-models.ts';
-import { tokenizerOfGguf } from './gguf-tokenizer.ts';
+import { type Architecture, type DecoderShape, ourName } from './gguf-models.ts';
+import { settingsOfGguf } from './gguf-settings.ts';
+import { tokenizerOfGguf } from './gguf-vocabulary.ts';
 import { publishedConfig, type Stored, storedAs } from './hugging-face.ts';
 import type { Published } from './published.ts';
 import type { SafetensorsReader } from './safetensors.ts';
