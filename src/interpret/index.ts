@@ -1,0 +1,1 @@
+export { type HeadScore, type Pattern, patterns, scoreHead } from './head-scores.ts';
