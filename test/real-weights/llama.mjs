@@ -1,4 +1,4 @@
-// What llama.cpp writes with the same GGUF file: node llama.mjs NODE_MODULES FILE CASES.json → ids of the prompts and greedy ids, JSON on stdout.
+// What llama.cpp does with the same GGUF file: node llama.mjs NODE_MODULES FILE ASKED.json → greedy ids after the ids of each prompt, ids of texts.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -10,19 +10,18 @@ const entry = createRequire(join(modules, 'x.js')).resolve('node-llama-cpp');
 const { getLlama } = await import(pathToFileURL(entry).href);
 const llama = await getLlama({ gpu: false, build: 'never', logLevel: 'error', maxThreads: 2 });
 const model = await llama.loadModel({ modelPath: file });
-const rows = [];
-for (const text of cases.prompts) {
+const greedy = [];
+for (const ids of cases.prompts) {
   const context = await model.createContext({ contextSize: 256 });
-  const sequence = context.getSequence();
-  const ids = model.tokenize(text);
-  if (model.tokens.shouldPrependBosToken && ids[0] !== model.tokens.bos) ids.unshift(model.tokens.bos);
-  const greedy = [];
-  for await (const id of sequence.evaluate(ids, { temperature: 0 })) {
-    greedy.push(id);
-    if (greedy.length === cases.greedy) break;
+  const written = [];
+  for await (const id of context.getSequence().evaluate(ids, { temperature: 0 })) {
+    written.push(id);
+    if (written.length === cases.greedy) break;
   }
-  rows.push({ ids, greedy, text: model.detokenize(greedy) });
+  greedy.push(written);
   await context.dispose();
 }
-console.log(JSON.stringify(rows));
+const begin = model.tokens.shouldPrependBosToken ? [model.tokens.bos] : [];
+const texts = cases.texts.map((text) => [...begin, ...model.tokenize(text)]);
+console.log(JSON.stringify({ greedy, texts }));
 process.exit(0);

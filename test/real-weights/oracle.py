@@ -15,7 +15,7 @@ with torch.no_grad():
     path = os.path.join(folder, 'minilm')
     tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path, dtype=torch.float32).eval()
     rows = []
-    for text in cases['sentences']:
+    for text in cases['sentences'] if cases['minilm'] else []:
         batch = tokenizer([text], return_tensors='pt', truncation=True, max_length=256)
         hidden = model(**batch).last_hidden_state[0]
         rows.append({'ids': batch['input_ids'][0].tolist(), 'last': hidden[-1].tolist(), 'embedding': torch.nn.functional.normalize(hidden.mean(0), dim=0).tolist()})

