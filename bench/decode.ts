@@ -105,6 +105,8 @@ print(
   `${shape}: ${(weightCount(shape) / 1e6).toFixed(1)} M weights a token; ${written} tokens after a prompt of ${promptTokens}, and a prompt of ${prefillTokens}; ${turns} turns, in turns with the others`,
 );
 const rows: string[][] = [];
+/** Written when all is measured: a share of the limit is one of the highest that the run has seen. */
+const reports: (() => void)[] = [];
 for (const precision of precisions)
   for (const B of [1, 8]) {
     const all = await contenders(precision, B);
@@ -119,71 +121,76 @@ for (const precision of precisions)
       for (const c of all) await turn(c, B === 1);
     }
     for (const c of all) c.child.close();
-    const us = all[0];
-    const others = all.slice(1);
-    const rate = (c: Contender, pick = median): number => B / pick(c.decode);
-    const prefillRate = (c: Contender, pick = median): number => prefillTokens / pick(c.prefill);
-    const fastest = (by: (c: Contender) => number): Contender | undefined => [...others].sort((a, b) => by(b) - by(a))[0];
-    const measured = [
-      { what: 'decode', by: rate, limit: (B * peaks.bandwidth) / bytesPerStep(precision, B) },
-      ...(B === 1
-        ? [
-            {
-              what: 'prefill',
-              by: prefillRate,
-              limit: peaks.flops / (2 * (weightCount(shape) - shapes[shape].vocabSize * shapes[shape].dModel)),
-            },
-          ]
-        : []),
-    ];
-    for (const { what, by, limit } of measured) {
-      const rival = fastest(by);
-      const ours = by(us);
-      const config = what === 'decode' ? `${shape} decode batch ${B}` : `${shape} prefill ${prefillTokens}`;
-      if (args.json)
-        console.log(
-          JSON.stringify({
-            config,
-            precision,
-            tokensPerSecond: ours,
-            bestTokensPerSecond: by(us, best),
-            peakBytes: us.peakBytes,
-            [what === 'decode' ? 'ofBandwidthLimit' : 'mfu']: ours / limit,
-            threads,
-            isa,
-            bandwidth: peaks.bandwidth,
-            peakFlops: peaks.flops,
-            sameIdsAsCompetitor: rival && rival.ids.join() === us.ids.join(),
-            competitors: Object.fromEntries(
-              others.map((c) => [
-                c.name,
-                {
-                  version: c.version,
-                  tokensPerSecond: by(c),
-                  bestTokensPerSecond: by(c, best),
-                  peakBytes: c.peakBytes,
-                  ourRatio: ours / by(c),
-                },
-              ]),
-            ),
-            missing: [...missing.keys()],
-          }),
-        );
-      rows.push([
-        config.slice(shape.length + 1),
-        precision,
-        ours.toFixed(0),
-        by(us, best).toFixed(0),
-        percent(ours / limit),
-        megabytes(us.peakBytes),
-        rival ? by(rival).toFixed(0) : '–',
-        rival ? by(rival, best).toFixed(0) : '–',
-        rival ? `${rival.threads}` : '–',
-        rival ? megabytes(rival.peakBytes) : '–',
-        rival ? times(ours / by(rival)) : '–',
-      ]);
-    }
+    reports.push(() => report(precision, B, all));
   }
+
+function report(precision: string, B: number, all: readonly Contender[]): void {
+  const us = all[0];
+  const others = all.slice(1);
+  const rate = (c: Contender, pick = median): number => B / pick(c.decode);
+  const prefillRate = (c: Contender, pick = median): number => prefillTokens / pick(c.prefill);
+  const fastest = (by: (c: Contender) => number): Contender | undefined => [...others].sort((a, b) => by(b) - by(a))[0];
+  const measured = [
+    { what: 'decode', by: rate, limit: (B * peaks.bandwidth) / bytesPerStep(precision, B) },
+    ...(B === 1
+      ? [
+          {
+            what: 'prefill',
+            by: prefillRate,
+            limit: peaks.flops / (2 * (weightCount(shape) - shapes[shape].vocabSize * shapes[shape].dModel)),
+          },
+        ]
+      : []),
+  ];
+  for (const { what, by, limit } of measured) {
+    const rival = fastest(by);
+    const ours = by(us);
+    const config = what === 'decode' ? `${shape} decode batch ${B}` : `${shape} prefill ${prefillTokens}`;
+    if (args.json)
+      console.log(
+        JSON.stringify({
+          config,
+          precision,
+          tokensPerSecond: ours,
+          bestTokensPerSecond: by(us, best),
+          peakBytes: us.peakBytes,
+          [what === 'decode' ? 'ofBandwidthLimit' : 'mfu']: ours / limit,
+          threads,
+          isa,
+          bandwidth: peaks.bandwidth,
+          peakFlops: peaks.flops,
+          sameIdsAsCompetitor: rival && rival.ids.join() === us.ids.join(),
+          competitors: Object.fromEntries(
+            others.map((c) => [
+              c.name,
+              {
+                version: c.version,
+                tokensPerSecond: by(c),
+                bestTokensPerSecond: by(c, best),
+                peakBytes: c.peakBytes,
+                ourRatio: ours / by(c),
+              },
+            ]),
+          ),
+          missing: [...missing.keys()],
+        }),
+      );
+    rows.push([
+      config.slice(shape.length + 1),
+      precision,
+      ours.toFixed(0),
+      by(us, best).toFixed(0),
+      percent(ours / limit),
+      megabytes(us.peakBytes),
+      rival ? by(rival).toFixed(0) : '–',
+      rival ? by(rival, best).toFixed(0) : '–',
+      rival ? `${rival.threads}` : '–',
+      rival ? megabytes(rival.peakBytes) : '–',
+      rival ? times(ours / by(rival)) : '–',
+    ]);
+  }
+}
+for (const r of reports) r();
 print(
   `\n${table(
     ['', 'weights', 'tokens/s', 'best', 'of limit', 'peak memory', 'llama.cpp', 'best', 'threads', 'peak memory', 'ours ×'],
