@@ -57,6 +57,9 @@ export function fillFrom(
   const named = wanted.map((w) => ({ ...w, name: [w.name, ...(w.aliases ?? [])].find((n) => file.tensors.has(n)) ?? w.name }));
   checkAll(file, path, named, strict, ignore);
   const window = file.windows ? new ArrayBuffer(Math.max(WINDOW, ...named.map((w) => rowBytes(file, w)))) : undefined;
+  file.readAhead?.();
+  const order = new Map([...file.tensors.keys()].map((name, i) => [name, i]));
+  named.sort((a, b) => order.get(a.name)! - order.get(b.name)!); // as they lie in the file
   for (const w of named) fill(file, path, w, strict, window);
 }
 

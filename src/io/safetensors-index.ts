@@ -110,6 +110,9 @@ export function openSharded(
       read: (name) => readerOf(name).read(name),
       readInto: (name, offset, target) => readerOf(name).readInto(name, offset, target),
       windows: [...readers.values()].every((reader) => reader.windows),
+      readAhead: () => {
+        for (const reader of readers.values()) reader.readAhead?.();
+      },
       close,
     };
   } catch (error) {

@@ -1,5 +1,5 @@
 import { CheckpointError, quote } from './checkpoint-error.ts';
-import { type FileSystem, openRegular, PIECE_BYTES, quietly, readFully, realFs, writeFileVia } from './file-system.ts';
+import { type FileSystem, openRegular, PIECE_BYTES, quietly, readAhead, readFully, realFs, writeFileVia } from './file-system.ts';
 import { dtypeBits, headerLength, parseHeader, tensorBytes } from './safetensors-header.ts';
 import type { Limits, SafetensorsDtype, SafetensorsHeader, TensorEntry } from './safetensors-header.ts';
 
@@ -11,6 +11,8 @@ export interface SafetensorsReader extends SafetensorsHeader {
   readInto(name: string, offset: number, target: Uint8Array): void;
   /** `readInto` reads what it is asked for and no more: a large tensor can pass through a small window. */
   readonly windows?: boolean;
+  /** Says that all of the file will be read, soon: the system may fetch it while earlier parts are worked on. */
+  readAhead?(): void;
   close(): void;
 }
 
@@ -58,7 +60,15 @@ export function openSafetensors(
       readInto(name, 0, bytes);
       return bytes;
     };
-    return { metadata, tensors, read, readInto, windows: true, close: () => fs.closeSync(fd) };
+    return {
+      metadata,
+      tensors,
+      read,
+      readInto,
+      windows: true,
+      readAhead: fs === realFs ? () => readAhead(path, opened.size) : undefined,
+      close: () => fs.closeSync(fd),
+    };
   } catch (error) {
     quietly(() => fs.closeSync(fd));
     throw error;

