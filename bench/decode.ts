@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { benchHome, Program, program, tuned } from './competitors/process.ts';
+import { benchHome, Program, program } from './competitors/process.ts';
 import { ggufFile, type ShapeName, shapes, weightCount } from './decode-model.ts';
 import {
   best,
@@ -50,7 +50,7 @@ interface Contender {
 }
 
 async function start(name: string, command: string, argv: string[], count: number): Promise<Contender | undefined> {
-  const child = new Program(name, command, argv, name === 'ours' ? process.env : tuned(count));
+  const child = new Program(name, command, argv, process.env); // llama.cpp pins its threads worse when OpenMP is told how
   try {
     const { version } = await child.answer();
     return { name, child, threads: count, version: String(version), decode: [], prefill: [], ids: [], peakBytes: 0 };
