@@ -279,9 +279,9 @@ test('annotate: agreement and export ask nothing; spans; columns that are not th
     yield 'hv\x1b[C1\r\r';
   })();
   const out = new Output({ stdout: { write: () => 0 }, stderr: { write: () => 0 } });
-  expect(await annotateOnTerminal(annotating, keys, out, { annotator: 'ann', task: { kind: 'span', labels: ['PER', 'LOC'] } })).toBe(
-    'done',
-  );
+  expect(
+    await annotateOnTerminal(annotating, keys, out, { annotator: 'ann', task: { kind: 'span', labels: ['PER', 'LOC'] } }),
+  ).toBe('done');
   expect(annotating.of('ann').map((a) => a.label)).toEqual([
     [
       { from: 0, to: 7, label: 'PER' },

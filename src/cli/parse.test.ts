@@ -70,7 +70,7 @@ test('what is wrong is said with its code and the nearest right word', () => {
 
 test('a usage line names every word and flag', () => {
   const train = verbs.find((v) => v.name === 'train')!;
-  expect(usage(train)).toBe('qkv train [CONFIG-or-RUN] [key=value …] [--resume] [--anyway] [--root TEXT]');
+  expect(usage(train)).toBe('qkv train [CONFIG-or-RUN] [key=value …] [--resume] [--anyway] [--profile] [--root TEXT]');
 });
 
 test('the nearest name', () => {

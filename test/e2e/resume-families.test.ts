@@ -21,6 +21,18 @@ const families: [string, Partial<TrainConfig>][] = [
   ],
 ];
 
+/** The newest checkpoint's folder name, sound or not. */
+const newestStep = (name: string): string | undefined => {
+  try {
+    return readdirSync(join(root, 'runs', name))
+      .filter((f) => /^step-\d+$/.test(f))
+      .sort()
+      .at(-1);
+  } catch {
+    return undefined; // no run yet
+  }
+};
+
 const finalFiles = (name: string): Record<string, Buffer> => {
   const { folder, step } = findCheckpoint(join(root, 'runs', name))!;
   expect(step).toBe(40);
@@ -52,9 +64,14 @@ test.each(families)(
       expect(tries).toBeLessThan(60);
       const child = spawn(process.execPath, [...command, ...resume()], { stdio: 'ignore' });
       const ended = new Promise<boolean>((done) => child.on('exit', (code) => done(code === 0)));
-      const timer = setTimeout(() => child.kill('SIGKILL'), 500 + 250 * tries + rng.int(600));
+      const before = newestStep(name);
+      const watch = setInterval(() => {
+        if (newestStep(name) === before) return;
+        clearInterval(watch); // it has got further: kill it at any moment from now on
+        setTimeout(() => child.kill('SIGKILL'), rng.int(60));
+      }, 2);
       const finished = await ended;
-      clearTimeout(timer);
+      clearInterval(watch);
       if (!finished && findCheckpoint(join(root, 'runs', name))) kills++;
       if (finished) rmSync(join(root, 'runs', name), { recursive: true, force: true });
     }
