@@ -156,7 +156,7 @@ struct Plan {
   const Tiles* tiles;
 
   explicit Plan(const Product& product) : p(product), packing(p.bf16 ? kBf16Packing : Packing::f32) {
-    aInPlace = packing == Packing::f32 && p.a.dtype == DType::f32 && p.a.columnStride == 1 && p.N <= kFewColumns;
+    aInPlace = packing == Packing::f32 && p.a.dtype == DType::f32 && p.a.columnStride == 1 && (p.N <= kFewColumns || p.K <= 512);
     const int64_t blocks = std::max<int64_t>(1, ceilDiv(p.K, packing == Packing::pairs ? 2 * kDepth : kDepth));
     depth = roundUp(ceilDiv(p.K, blocks), 16);
     tiles = aInPlace ? &inPlaceTiles : &packedTiles;
@@ -318,6 +318,7 @@ void emptySum(const Product& p) {
 }
 
 constexpr int64_t kFewRows = 2 * kBlockRows;  // A's packed block of terms fits the second-level cache
+constexpr int64_t kResidentA = 110'000;      // words of A, read in place, that stay in the second-level cache
 constexpr double kSmallProduct = 3e5;         // multiplications that one thread does sooner than it wakes another
 
 }  // namespace
@@ -341,7 +342,7 @@ void gemm(const Product& p) {
   if (isThin(p)) return thinProduct(p, -1);
   if (static_cast<double>(p.M) * static_cast<double>(p.N) * static_cast<double>(p.K) < kSmallProduct) return gemmSerial(p, 0);
   const Plan plan(p);
-  if (p.M <= kFewRows && !plan.aInPlace) return fewRows(plan, -1);
+  if (plan.aInPlace ? p.M * p.K <= kResidentA : p.M <= kFewRows) return fewRows(plan, -1);
   manyRows(plan);
 }
 
