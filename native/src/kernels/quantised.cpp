@@ -215,7 +215,7 @@ template <int T, int R, int bits> void dotGroups(const Job& job, int64_t g, int6
 template <int T, int R> void dotGroups16(const Job& job, int64_t g, int64_t apart) {
   const GroupFormat& f = job.format;
   typedef uint32_t Pairs __attribute__((vector_size(32)));
-  typedef uint32_t PairsU __attribute__((vector_size(32), aligned(4), may_alias));
+  typedef uint32_t PairsU __attribute__((vector_size(32), aligned(1), may_alias));
   const uint8_t* group[R];
   for (int r = 0; r < R; r++) group[r] = job.w + (g + r * apart) * f.bytes();
   Floats sum[T][R] = {};

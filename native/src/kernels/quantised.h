@@ -37,7 +37,7 @@ struct GroupFormat {
 
 /// The scales of block b, one a row.
 inline Floats scalesOf(const uint8_t* group, int64_t b) {
-  typedef uint16_t Halves8 __attribute__((vector_size(16), aligned(2), may_alias));
+  typedef uint16_t Halves8 __attribute__((vector_size(16), aligned(1), may_alias));
   typedef uint32_t Bits8 __attribute__((vector_size(32)));
   return reinterpret_cast<Floats>(__builtin_convertvector(*reinterpret_cast<const Halves8*>(group + b * kGroup * 2), Bits8) << 16);
 }
