@@ -1,10 +1,8 @@
 /** Where a stretch of work spent its time, as a table for people. */
-import { startProfile, type Profile } from '../tensor/index.ts';
+import type { Profile } from '../tensor/index.ts';
 import { count } from './format.ts';
 import { type Output, table } from './output.ts';
 import type { Both } from './verb.ts';
-
-export { startProfile };
 
 /** A row for every kernel, the longest first; then the time in which the kernels had no work: JavaScript, data, the disk. */
 export function profileTable({ idleSeconds, kernels }: Profile, out: Output): string {
