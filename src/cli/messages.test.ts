@@ -86,6 +86,7 @@ const cases: { [C in Code]: Values[C][] } = {
   E131: [
     { path: 'data/train.jsonl', line: 1, field: 'text', fields: ['content', 'id'] },
     { path: 'my data.jsonl', line: 1, field: 'text', fields: [] },
+    { path: 'headless.tsv', line: 1, field: 'text', fields: [`we study models of ${'attention and '.repeat(8)}more`, 'title'] },
   ],
   E132: [
     { path: 'data/novel.txt', line: 3421, byte: 7, guess: 'gbk' },

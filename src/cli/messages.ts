@@ -4,6 +4,7 @@
  * Shape (cli.md §4): what happened → where → why → what to type. Commands are written through `cmd`, settings and flags through `opt`: they come out bold on a
  * terminal, and a test parses each of them with the real parser.
  */
+import { clip, displayWidth } from '../figures/width.ts';
 import type { Place } from '../settings/config.ts';
 import { bytes, count, type Lang, short } from './format.ts';
 import { cmd, here, opt, placeEn, placeZh, shellWord, type Text, text } from './message-parts.ts';
@@ -21,6 +22,9 @@ export interface Entry<V> {
 /** The first few of many names. */
 const some = (names: readonly string[], separator: string, most = 6) =>
   names.slice(0, most).join(separator) + (names.length > most ? `${separator === ' ' ? ' ' : separator}…` : '');
+
+/** A table without a line of names has its first row's text for names. */
+const looksLikeText = (fields: readonly string[]) => fields.some((f) => displayWidth(f) > 60);
 
 const kindsEn: Record<string, string> = {
   bad_utf8: 'not UTF-8',
@@ -399,24 +403,28 @@ export const messages: { [C in Code]: Entry<Values[C]> } = {
         `no text in the data: ${here(v.path)} line ${count(v.line, 'en')} has no field "${v.field}"` +
           (v.fields.length
             ? `, but ${some(
-                v.fields.map((f) => `"${f}"`),
+                v.fields.map((f) => `"${clip(f, 40)}"`),
                 ', ',
               )}`
             : ''),
-        cmd(`qkv data inspect ${shellWord(here(v.path))}`) +
-          (v.fields.length ? `   or   ${opt(`data.field=${v.fields[0]}`)}` : ''),
+        looksLikeText(v.fields)
+          ? 'The first line of a table names its columns; this one looks like text: put a line of names above it, such as text,label'
+          : cmd(`qkv data inspect ${shellWord(here(v.path))}`) +
+              (v.fields.length ? `   or   ${opt(`data.field=${v.fields[0]}`)}` : ''),
       ),
     zh: (v) =>
       text(
         `数据里没有文本：${here(v.path)} 第 ${count(v.line, 'zh')} 行没有字段 “${v.field}”` +
           (v.fields.length
             ? `，有 ${some(
-                v.fields.map((f) => `“${f}”`),
+                v.fields.map((f) => `“${clip(f, 40)}”`),
                 '、',
               )}`
             : ''),
-        cmd(`qkv data inspect ${shellWord(here(v.path))}`) +
-          (v.fields.length ? `   或   ${opt(`data.field=${v.fields[0]}`)}` : ''),
+        looksLikeText(v.fields)
+          ? '表格第一行应是列名，而这一行像正文：请在上面加一行列名，例如 text,label'
+          : cmd(`qkv data inspect ${shellWord(here(v.path))}`) +
+              (v.fields.length ? `   或   ${opt(`data.field=${v.fields[0]}`)}` : ''),
       ),
   },
   E132: {

@@ -113,7 +113,7 @@ export const dataInspect: Verb = {
             ? ['字段', '占比', '类型', '平均长度', '例子']
             : ['field', 'share', 'types', 'mean length', 'example'],
           found.fields.map((f) => [
-            `${printable(f.name)}${f.name === found.field ? ' ◀' : ''}`,
+            `${clip(printable(f.name), 24)}${f.name === found.field ? ' ◀' : ''}`,
             `${Math.round(100 * f.share)} %`,
             Object.keys(f.types).join(' '),
             n(f.meanLength),
