@@ -2,6 +2,7 @@
 // May be loaded by several threads of JavaScript (worker_threads): the engine is one per process, what is here in Env is one per thread.
 #include <node_api.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -14,6 +15,7 @@
 
 #include "arena.h"
 #include "dispatch.h"
+#include "file.h"
 #include "machine.h"
 #include "queue.h"
 
@@ -257,6 +259,16 @@ napi_value write(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+/// readParts(count): that many FileParts of the area, from an open file into the arena → the first that could not be read whole, or count.
+napi_value readPartsOf(napi_env env, napi_callback_info info) {
+  napi_value arg[1];
+  if (!arguments(env, info, arg)) return nullptr;
+  const auto count = static_cast<size_t>(number(env, arg[0]));
+  waitFor(lastSubmitted());
+  // At least two: a thread that waits for the disk costs no core.
+  return number(env, static_cast<double>(readParts(reinterpret_cast<const FilePart*>(self(env)->area), count, engine()->arena->base(), std::clamp(engine()->threads, 2, 4))));
+}
+
 /// On the driver thread.
 void finishRead(void* p) {
   auto* const read = static_cast<Read*>(p);
@@ -398,7 +410,7 @@ NAPI_MODULE_INIT() {
     const char* name;
     napi_callback f;
   } functions[] = {{"useArea", useArea}, {"submit", submit}, {"submitMany", submitMany},     {"alloc", alloc}, {"free", release},     {"usage", usage},      {"trim", trim},
-                   {"write", write},     {"read", read},         {"sync", sync},   {"readSync", readSync}, {"measure", measure}, {"describe", describe}, {"clocks", clocks}};
+                   {"write", write},     {"read", read},         {"sync", sync},   {"readSync", readSync}, {"readParts", readPartsOf}, {"measure", measure}, {"describe", describe}, {"clocks", clocks}};
   for (const auto& [label, f] : functions) {
     napi_value v;
     CHECK(napi_create_function(env, label, NAPI_AUTO_LENGTH, f, nullptr, &v));

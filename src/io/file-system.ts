@@ -1,5 +1,4 @@
 import * as nodeFs from 'node:fs';
-import { freemem } from 'node:os';
 import { dirname } from 'node:path';
 import { CheckpointError } from './checkpoint-error.ts';
 
@@ -163,28 +162,4 @@ export function quietly(step: () => void): void {
   } catch {
     // the error that led here is the one to report
   }
-}
-
-/**
- * Brings a file into the system's cache on Node's own threads, while this one works: the disk never waits for us. What arrives is thrown away. Does
- * nothing for a file that half of the free memory does not hold; a failure is nobody's concern, for whoever reads the file meets it again.
- */
-export function readAhead(path: string, size: number): void {
-  if (size > freemem() / 2) return;
-  let fd: number;
-  try {
-    fd = openRegular(path);
-  } catch {
-    return;
-  }
-  const scratch = new Uint8Array(4 * 2 ** 20);
-  let pending = 1;
-  const done = () => {
-    if (--pending === 0) nodeFs.close(fd, () => {});
-  };
-  for (let at = 0; at < size; at += scratch.length) {
-    pending++;
-    nodeFs.read(fd, scratch, 0, Math.min(scratch.length, size - at), at, done);
-  }
-  done();
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { buildDecoder, type Decoder } from '../models/index.ts';
 import { dispose, stateDict } from '../nn/index.ts';
-import { type DType, Rng, Tensor } from '../tensor/index.ts';
+import { backend, type DType, type FilePart, Rng, Tensor } from '../tensor/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
 import { type Family, type PublishedShape, settingsOfPublished, type Stored, storedAs } from './hugging-face.ts';
 import { phi3StoredAs } from './hugging-face-decoders.ts';
@@ -57,10 +57,36 @@ export function fillFrom(
   const named = wanted.map((w) => ({ ...w, name: [w.name, ...(w.aliases ?? [])].find((n) => file.tensors.has(n)) ?? w.name }));
   checkAll(file, path, named, strict, ignore);
   const window = file.windows ? new ArrayBuffer(Math.max(WINDOW, ...named.map((w) => rowBytes(file, w)))) : undefined;
-  file.readAhead?.();
   const order = new Map([...file.tensors.keys()].map((name, i) => [name, i]));
   named.sort((a, b) => order.get(a.name)! - order.get(b.name)!); // as they lie in the file
-  for (const w of named) fill(file, path, w, strict, window);
+  const done = strict ? 0 : fillDirectly(file, named);
+  for (const w of named.slice(done)) fill(file, path, w, strict, window);
+}
+
+/** Lets the backend read the file itself, where it can; returns how many of `wanted` are filled, from the first on. */
+function fillDirectly({ direct, tensors }: SafetensorsReader, wanted: readonly Wanted[]): number {
+  const { readParts } = backend();
+  if (!direct || !readParts || !wanted.every(({ t }) => t.dtype === 'f32' && t.isContiguous && t.storage.backend === backend()))
+    return 0;
+  const parts = wanted.map(({ t, name, transposed, rows }) => {
+    const { fd, position } = direct.of(name);
+    const dtype = floats[tensors.get(name)!.dtype] as FilePart['dtype'];
+    const skipped = rows ? (rows.from * (t.size / t.shape[0]) || 0) * (dtype === 'f32' ? 4 : 2) : 0;
+    const { buffer, offset } = t;
+    const [shape, strides] = transposed
+      ? [
+          [t.shape[1], t.shape[0]],
+          [1, t.shape[1]],
+        ]
+      : [
+          [1, t.size],
+          [t.size, 1],
+        ];
+    return { fd, position: position + skipped, dtype, to: { buffer, offset, shape, strides, dtype: 'f32' as const } };
+  });
+  const done = readParts(parts);
+  direct.unchanged();
+  return done; // the rest is read again, piece by piece, by who can say what is wrong
 }
 
 /** The shape of `w` as the file should have it. */

@@ -110,9 +110,14 @@ export function openSharded(
       read: (name) => readerOf(name).read(name),
       readInto: (name, offset, target) => readerOf(name).readInto(name, offset, target),
       windows: [...readers.values()].every((reader) => reader.windows),
-      readAhead: () => {
-        for (const reader of readers.values()) reader.readAhead?.();
-      },
+      direct: [...readers.values()].every((reader) => reader.direct)
+        ? {
+            of: (name) => readerOf(name).direct!.of(name),
+            unchanged: () => {
+              for (const reader of readers.values()) reader.direct!.unchanged();
+            },
+          }
+        : undefined,
       close,
     };
   } catch (error) {

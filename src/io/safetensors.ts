@@ -1,5 +1,5 @@
 import { CheckpointError, quote } from './checkpoint-error.ts';
-import { type FileSystem, openRegular, PIECE_BYTES, quietly, readAhead, readFully, realFs, writeFileVia } from './file-system.ts';
+import { type FileSystem, openRegular, PIECE_BYTES, quietly, readFully, realFs, writeFileVia } from './file-system.ts';
 import { dtypeBits, headerLength, parseHeader, tensorBytes } from './safetensors-header.ts';
 import type { Limits, SafetensorsDtype, SafetensorsHeader, TensorEntry } from './safetensors-header.ts';
 
@@ -11,8 +11,8 @@ export interface SafetensorsReader extends SafetensorsHeader {
   readInto(name: string, offset: number, target: Uint8Array): void;
   /** `readInto` reads what it is asked for and no more: a large tensor can pass through a small window. */
   readonly windows?: boolean;
-  /** Says that all of the file will be read, soon: the system may fetch it while earlier parts are worked on. */
-  readAhead?(): void;
+  /** Where a tensor lies, for a backend that reads files itself; whoever reads so asks afterwards whether the files are still the same. */
+  direct?: { of(name: string): { fd: number; position: number }; unchanged(): void };
   close(): void;
 }
 
@@ -35,11 +35,14 @@ export function openSafetensors(
     const first8 = new Uint8Array(8);
     const changed = () =>
       new CheckpointError('CHANGED', path, 'file changed while it was read (size or time of change differ)', 'Read it again');
+    const unchanged = () => {
+      const now = fs.fstatSync(fd);
+      if (now.size !== opened.size || now.mtimeMs !== opened.mtimeMs || now.ino !== opened.ino) throw changed();
+    };
     const readAt = (target: Uint8Array, position: number) => {
       const read = readFully(fs, fd, target, position);
-      const now = fs.fstatSync(fd);
-      if (read < target.length || now.size !== opened.size || now.mtimeMs !== opened.mtimeMs || now.ino !== opened.ino)
-        throw changed();
+      unchanged();
+      if (read < target.length) throw changed();
     };
     if (opened.size >= 8) readAt(first8, 0);
     const json = new Uint8Array(headerLength(first8, opened.size, path));
@@ -66,7 +69,8 @@ export function openSafetensors(
       read,
       readInto,
       windows: true,
-      readAhead: fs === realFs ? () => readAhead(path, opened.size) : undefined,
+      direct:
+        fs === realFs ? { of: (name) => ({ fd, position: findTensor(tensors, name, path).byteOffset }), unchanged } : undefined,
       close: () => fs.closeSync(fd),
     };
   } catch (error) {

@@ -5,6 +5,7 @@ export { check, type Shape, ShapeError, show, size } from './shape.ts';
 export { Rng } from './random.ts';
 export type { DType } from './dtype.ts';
 export { type KernelTime, type Profile, startProfile } from './profile.ts';
+export type { FilePart } from './backends/backend.ts';
 export { backend, type Precision, precision, run, setBackend, setPrecision, withBackend } from './engine.ts';
 export {
   concat,

@@ -309,6 +309,16 @@ export interface Prepared {
   submit(k: number): void;
 }
 
+/** Numbers in an open file, row by row from byte `position` on, and where they belong. */
+export interface FilePart {
+  fd: number;
+  position: number;
+  /** What the file has, little-endian. */
+  dtype: 'f32' | 'bf16' | 'f16';
+  /** (rows, columns) of f32, in any strides that no two numbers share. */
+  to: View;
+}
+
 /**
  * Where tensors live and who computes on them. Work is queued in order: a kernel call may return before it has run; `read` resolves after everything
  * queued before it. Buffers may be freed while queued work still uses them: the order of the queue keeps that safe.
@@ -324,6 +334,11 @@ export interface Backend {
   read(view: View): Promise<TypedData>;
   /** The same, now; backends without it (a GPU) leave it undefined. */
   readSync?(view: View): TypedData;
+  /**
+   * Fills views from open files, past JavaScript: several pieces at a time, widened and turned on the way. Returns the first part that could not be
+   * read whole, or parts.length. Backends that cannot leave it undefined.
+   */
+  readParts?(parts: readonly FilePart[]): number;
   readonly kernels: Kernels;
   /** The same kernels in two lists, which differ only in numbers of their views. Backends that cannot queue a list leave it undefined. */
   prepare?(calls: readonly Call[], next: readonly Call[]): Prepared;

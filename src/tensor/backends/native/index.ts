@@ -41,6 +41,9 @@ const functionsOf: { readonly [N in KernelName]?: readonly string[] } = {
   reduce: reduceFns,
 };
 
+/** The order of FilePart.type in native/src/file.h. */
+const fileTypes = ['f32', 'bf16', 'f16'];
+
 /** Room for the raw elements of n values: what read() returns and write() takes. */
 function rawArray(dtype: DType, n: number): TypedData {
   if (dtype === 'f32') return new Float32Array(n);
@@ -131,6 +134,12 @@ export function createNative(): NativeBackend | undefined {
     },
     read: (view) => addon.read(address(view), room(view)),
     readSync: (view) => addon.readSync(address(view), room(view)),
+    readParts(parts) {
+      const words = grow(parts.length * 8);
+      for (const [i, { fd, position, dtype, to }] of parts.entries())
+        words.set([fd, position, ...to.shape, fileTypes.indexOf(dtype), address(to), ...to.strides], i * 8);
+      return addon.readParts(parts.length);
+    },
     kernels,
     prepare(calls, next) {
       const encoded = [calls, next].map((list) => list.map((call) => encodedWords(call)));

@@ -23,6 +23,8 @@ export interface Addon {
   write(offset: number, data: TypedData): void;
   read<T extends TypedData>(offset: number, data: T): Promise<T>;
   readSync<T extends TypedData>(offset: number, data: T): T;
+  /** Reads that many parts of the area (file.h) into the arena; the first that could not be read whole, or count. */
+  readParts(count: number): number;
   sync(): void;
   /** Waits for the queue; area[0] = seconds without work, then calls and seconds of each kernel and its 32 variants: what the driver thread has done so far. */
   clocks(): void;
