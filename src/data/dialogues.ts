@@ -7,7 +7,7 @@
  */
 import { noColumns } from './errors.ts';
 import { Rejects } from './rejects.ts';
-import { listSources, type ReadOptions, rowsOf } from './sources.ts';
+import { listSources, type ReadOptions, rowsOf, type SourceFile } from './sources.ts';
 
 export type Role = 'system' | 'user' | 'assistant' | 'tool';
 
@@ -106,27 +106,40 @@ function problemOf(messages: readonly Message[]): string | undefined {
  */
 export async function* dialoguesOf(path: string, options: ReadOptions = {}): AsyncGenerator<Dialogue> {
   const rejects = options.rejects ?? new Rejects();
-  for (const file of await listSources(path)) {
-    let good = 0;
-    for await (const { line, values } of rowsOf(file, { ...options, rejects })) {
-      const shape = SHAPES.find(([column]) => Object.hasOwn(values, column));
-      if (!shape && good === 0)
-        throw noColumns(
-          file.path,
-          line,
-          SHAPES.map(([c]) => c),
-          Object.keys(values),
-        );
-      const read = shape?.[1](values) ?? { problem: `none of ${SHAPES.map(([c]) => c).join(', ')}` };
-      const problem = 'problem' in read ? read.problem : problemOf(read.value);
-      if (problem !== undefined) rejects.refuse({ source: file.path, line, kind: 'bad_field', reason: problem });
-      else {
-        good++;
-        yield { messages: (read as { value: Message[] }).value, line };
-      }
+  for (const file of await listSources(path)) yield* dialoguesIn(file, { ...options, rejects });
+  rejects.check();
+}
+
+/** The dialogues of one file. */
+export async function* dialoguesIn(file: SourceFile, options: ReadOptions & { rejects: Rejects }): AsyncGenerator<Dialogue> {
+  let good = 0;
+  for await (const { line, values } of rowsOf(file, options)) {
+    const shape = shapeOf(values);
+    if (!shape && good === 0)
+      throw noColumns(
+        file.path,
+        line,
+        SHAPES.map(([c]) => c),
+        Object.keys(values),
+      );
+    const read = shape?.[1](values) ?? { problem: `none of ${SHAPES.map(([c]) => c).join(', ')}` };
+    const problem = 'problem' in read ? read.problem : problemOf(read.value);
+    if (problem !== undefined) options.rejects.refuse({ source: file.path, line, kind: 'bad_field', reason: problem });
+    else {
+      good++;
+      yield { messages: (read as { value: Message[] }).value, line };
     }
   }
-  rejects.check();
+}
+const shapeOf = (values: Values) => SHAPES.find(([column]) => Object.hasOwn(values, column));
+
+/** Whether the first row at `path` is a dialogue, and has no column `field` that would make it a text. */
+export async function holdsDialogues(path: string, { field = 'text', ...options }: ReadOptions = {}): Promise<boolean> {
+  const [file] = await listSources(path);
+  if (file.kind === 'text') return false;
+  for await (const { values } of rowsOf(file, { ...options, rejects: new Rejects(1) }))
+    return !Object.hasOwn(values, field) && shapeOf(values) !== undefined;
+  return false;
 }
 
 /** A question with a better and a worse answer. */

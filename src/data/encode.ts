@@ -24,6 +24,8 @@ export interface EncodedTexts {
 /** Text with what `encode` made of it. */
 export interface Encoded {
   ids: Int32Array;
+  /** Of a dialogue: 1 for each token of an answer, else 0. */
+  answers?: Uint8Array;
   bytes: number;
   characters: number;
 }

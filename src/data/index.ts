@@ -27,6 +27,8 @@ export type { ThreadTokenizer } from './encode.ts';
 export { type PipelineSql, pipelineSql, sqlRules, statisticsSql } from './duckdb.ts';
 export { type Mixture, mixBatches, type MixtureSource } from './mixture.ts';
 export { permuted } from './order.ts';
+export { isShardName } from './build.ts';
+export type { ChatWords, Manifest, SetCounts } from './manifest.ts';
 export { type Licence, licenceOf } from './licence.ts';
 export * from './packing.ts';
 export { dedupParagraphs, type ParagraphReport } from './paragraphs.ts';

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fsyncFolder, realFs, step, type WriteFs, writeAll } from './disk.ts';
-import { isAlive } from './prepare.ts';
+import { isAlive } from './unfinished.ts';
 
 const FLUSH_CHARS = 1 << 20;
 

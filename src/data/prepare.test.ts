@@ -326,6 +326,84 @@ test('the process dies at any write, fsync, rename, …: run again, the folder i
   }
 });
 
+test('what a killed run has completed is not encoded again, on either side of the split; other sources or options begin anew', async () => {
+  const { where, options } = await crashCase();
+  const counted = (fs?: WriteFs) => {
+    const run = { characters: 0, resumed: [] as Progress[] };
+    const tokenizer = {
+      ...byteTokenizer,
+      encode(text: string) {
+        run.characters += text.length;
+        return byteTokenizer.encode(text);
+      },
+    };
+    const more = {
+      ...options,
+      tokenizer,
+      tokenizerHash: '0'.repeat(64),
+      fs,
+      onProgress: (p: Progress) => p.kind === 'resumed' && run.resumed.push(p),
+    };
+    return { run, start: (outDir: string, other: Partial<PrepareOptions> = {}) => prepare({ ...more, outDir, ...other }) };
+  };
+  const whole = counted();
+  (await whole.start(join(where, 'counted'))).close();
+  const total = failing(Number.POSITIVE_INFINITY, () => 0);
+  (await counted(total.fs).start(join(where, 'calls'))).close();
+  const saved: number[] = [];
+  for (let n = 2; n <= total.state.calls; n += 3) {
+    const outDir = join(where, `killed-${n}`);
+    const kill = () => {
+      throw new Error('killed');
+    };
+    await counted(failing(n, kill).fs)
+      .start(outDir)
+      .then(
+        (p) => p.close(),
+        () => {},
+      );
+    // Killed once more on the way, at another place.
+    await counted(failing(Math.max(5, n - 7), kill).fs)
+      .start(outDir)
+      .then(
+        (p) => p.close(),
+        () => {},
+      );
+    if (n % 4 === 0) {
+      nodeFs.cpSync(outDir, `${outDir}-other`, { recursive: true });
+      const other = counted();
+      (await other.start(`${outDir}-other`, { valFraction: 0.3 })).close();
+      expect(other.run).toEqual({ characters: whole.run.characters, resumed: [] });
+    }
+    const again = counted();
+    const prepared = await again.start(outDir);
+    prepared.close();
+    expect([n, snapshot(outDir)]).toEqual([n, snapshot(join(where, 'counted'))]);
+    if (again.run.resumed.length > 0) saved.push(1 - again.run.characters / whole.run.characters);
+    expect(again.run.characters < whole.run.characters).toBe(prepared.reused || again.run.resumed.length > 0);
+  }
+  expect(saved.length).toBeGreaterThan(10);
+  expect(Math.max(...saved)).toBeGreaterThan(0.6); // 2 of 3 train shards and 1 of 2 for validation, or so
+  // A damaged shard is made again.
+  const outDir = join(where, `damaged`);
+  await counted(
+    failing(total.state.calls - 30, () => {
+      throw new Error('killed');
+    }).fs,
+  )
+    .start(outDir)
+    .catch(() => {});
+  const [left] = readdirSync(outDir).filter((f) => f.startsWith('.tmp-prepare-'));
+  const shard = join(outDir, left, 'train-00000.tokens');
+  const bytes = readFileSync(shard);
+  bytes[500] ^= 1;
+  writeFileSync(shard, bytes);
+  const mended = counted();
+  (await mended.start(outDir)).close();
+  expect(mended.run.characters).toBe(whole.run.characters);
+  expect(snapshot(outDir)).toEqual(snapshot(join(where, 'counted')));
+});
+
 test('a rebuild that dies leaves the old data or the new, never a mixture', async () => {
   const { where, path, options } = await crashCase();
   const outDir = join(where, 'rebuilt');

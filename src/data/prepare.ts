@@ -6,38 +6,21 @@
  *            rejects.jsonl                      one line for each row that was not used
  *
  * Nothing but the sources, the tokenizer and the options goes into the bytes of the shards: killed at any moment and run again, the folder ends up the same.
+ * How the folder is made: build.ts. What a killed run leaves to the next: unfinished.ts.
  */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { QkvError } from '../errors.ts';
-import { fsyncFolder, realFs, step, type WriteFs, writeAll, writeFileAtomic } from './disk.ts';
-import {
-  type Encoded,
-  type Encoder,
-  encodeHere,
-  encodeOnThisThread,
-  encodeOnThreads,
-  type ThreadTokenizer,
-  threadsFor,
-} from './encode.ts';
-import { emptyData, ioFailed } from './errors.ts';
-import { type Licence, licenceOf } from './licence.ts';
-import { type FileIdentity, fileChunks } from './lines.ts';
-import { type NotedKind, type RefusedKind, type Reject, Rejects } from './rejects.ts';
-import { idBytes, openShards, type Shard, ShardWriter, SHARD_TOKENS, syncFolder } from './shards.ts';
-import {
-  type DocumentsAre,
-  documentsOf,
-  listSources,
-  STDIN,
-  type Piece,
-  type SourceFile,
-  type SourceKind,
-  type SourceOptions,
-} from './sources.ts';
-import { inValidation, type SplitKind, tailCut } from './split.ts';
+import { build, removeOldShards } from './build.ts';
+import { realFs, type WriteFs } from './disk.ts';
+import type { Message } from './dialogues.ts';
+import type { ThreadTokenizer } from './encode.ts';
+import { fileChunks } from './lines.ts';
+import { type ChatWords, type Manifest, readManifest, type ShardSet, writeManifest } from './manifest.ts';
+import { openShards, SHARD_TOKENS } from './shards.ts';
+import { type DocumentsAre, listSources, STDIN, type SourceFile, type SourceOptions } from './sources.ts';
+import type { SplitKind } from './split.ts';
 import { type DataTokenizer, sliceStream, type TokenStream } from './tokens.ts';
+import { removeLeftovers } from './unfinished.ts';
 
 export interface PrepareOptions extends Omit<SourceOptions, 'specialTokens'> {
   /** Files or folders. */
@@ -46,6 +29,8 @@ export interface PrepareOptions extends Omit<SourceOptions, 'specialTokens'> {
   tokenizer: DataTokenizer;
   /** Names the tokenizer: 64 hex digits, such as the SHA-256 of its file. Default: a hash of vocabulary, special tokens and a probe text. */
   tokenizerHash?: string;
+  /** Rows are dialogues, and this writes them: token ids, with a 1 for each token of an answer. They are encoded on this thread, and nothing is put after them. */
+  dialogues?: DialogueEncoder;
   /** Id put after each document. Default: the special token `<|endoftext|>`, `<|end_of_text|>`, `</s>` or `<eos>`, if there is one. A corpus of one document gets none. */
   endOfText?: number;
   /** Without `endOfText`: text put between two documents. Default: `\n` when lines are documents, else `\n\n`. */
@@ -75,41 +60,22 @@ export type Progress =
   | { kind: 'reused'; outDir: string }
   /** A prepared folder was there, but does not fit any more. */
   | { kind: 'rebuild'; reason: string }
+  /** A run that was killed has left shards that are complete: their tokens are not encoded again. */
+  | { kind: 'resumed'; shards: number; tokens: number }
   | { kind: 'reading'; bytes: number; totalBytes: number; documents: number; tokens: number }
   | { kind: 'done'; manifest: Manifest };
 
-/** One side of the split. */
-export interface SetCounts {
-  tokens: number;
-  documents: number;
-  /** UTF-8 bytes and characters (code points) of the text behind the tokens: bits per byte = loss in nats · tokens / (bytes · ln 2). */
-  bytes: number;
-  characters: number;
-  /** False where a tail split fell into a text whose bytes could not be told apart exactly; then `bytes` is a proportion (of the last piece only). */
-  bytesExact: boolean;
-}
-
-/** `manifest.json`. */
-export interface Manifest {
-  format: 1;
-  /** First 16 hex digits of the SHA-256 of everything that decides the bytes of the shards. */
-  key: string;
-  tokenizer: { hash: string; vocabSize: number; endOfText: number | null };
-  dtype: 'uint16' | 'uint32';
-  options: Record<string, unknown>;
-  sources: (FileIdentity & { name: string; kind: SourceKind; sha256: string })[];
-  /** What the corpus says about its licence; null when it says nothing. It does not enter the key. */
-  licence: Licence | null;
-  split: { kind: 'hash' | 'tail'; valFraction: number; cut: number | null };
-  train: SetCounts;
-  val: SetCounts;
-  shards: { set: 'train' | 'val' | 'all'; files: Shard[] }[];
-  rows: { rows: number } & Record<RefusedKind | NotedKind, number>;
+/** Dialogues by a chat template: what text and what ids they become. */
+export interface DialogueEncoder {
+  encode(messages: readonly Message[]): { text: string; ids: Int32Array; answers: Uint8Array };
+  readonly words: ChatWords;
 }
 
 export interface Prepared {
   train: TokenStream;
   val: TokenStream;
+  /** Of dialogues: 1 for each token that is part of an answer, else 0. */
+  answers?: { train: TokenStream; val: TokenStream };
   manifest: Manifest;
   /** Whether the folder was there already. */
   reused: boolean;
@@ -117,10 +83,6 @@ export interface Prepared {
 }
 
 const END_OF_TEXT = ['<|endoftext|>', '<|end_of_text|>', '</s>', '<eos>'];
-const TEMPORARY = '.tmp-prepare-';
-/** Folders being written by this process. */
-const inProgress = new Set<string>();
-let runs = 0;
 
 /**
  * Token streams of the text at `path` or `paths`, for training and validation. Reuses `outDir` when sources, tokenizer and options are what they were.
@@ -200,7 +162,7 @@ export function tokenizerFingerprint(tokenizer: DataTokenizer): string {
 }
 
 /** Everything besides the sources that decides the bytes of the shards. */
-interface Recipe {
+export interface Recipe {
   tokenizerHash: string;
   vocabSize: number;
   endOfText: number | null;
@@ -210,6 +172,8 @@ interface Recipe {
     documents: DocumentsAre;
     joinText: string;
     shardTokens: number;
+    /** Of the chat template, where rows are dialogues: a SHA-256. */
+    dialogues: string | undefined;
   };
 }
 
@@ -221,7 +185,7 @@ function recipeOf(o: PrepareOptions): Recipe {
   return {
     tokenizerHash,
     vocabSize: o.tokenizer.vocabSize,
-    endOfText: o.endOfText ?? endOfTextOf(o.tokenizer) ?? null,
+    endOfText: o.dialogues ? null : (o.endOfText ?? endOfTextOf(o.tokenizer) ?? null),
     options: {
       field: o.field ?? 'text',
       documents,
@@ -230,33 +194,13 @@ function recipeOf(o: PrepareOptions): Recipe {
       encodingErrors: o.encodingErrors ?? null,
       maxLineBytes: o.maxLineBytes ?? null,
       maxRejected: o.maxRejected ?? 0.01,
-      joinText: o.joinText ?? (documents === 'line' ? '\n' : '\n\n'),
+      joinText: o.dialogues ? '' : (o.joinText ?? (documents === 'line' ? '\n' : '\n\n')),
       valFraction: o.valFraction ?? 0.1,
       split: o.split ?? 'auto',
       shardTokens: o.shardTokens ?? SHARD_TOKENS,
+      dialogues: o.dialogues && createHash('sha256').update(JSON.stringify(o.dialogues.words)).digest('hex'),
     },
   };
-}
-
-/** The manifest; a reason when it cannot be used; undefined when there is none. */
-function readManifest(outDir: string): Manifest | string | undefined {
-  let text: string;
-  try {
-    text = readFileSync(join(outDir, 'manifest.json'), 'utf8');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw ioFailed(join(outDir, 'manifest.json'), 'read', error);
-  }
-  try {
-    const manifest = JSON.parse(text);
-    if (manifest?.format !== 1) return 'manifest.json is of another format';
-    return Array.isArray(manifest.sources) && Array.isArray(manifest.shards) && manifest.train && manifest.val
-      ? manifest
-      : 'manifest.json is damaged';
-  } catch {
-    return 'manifest.json is damaged';
-  }
 }
 
 /** Why a prepared folder cannot be reused; undefined when it can. */
@@ -308,376 +252,29 @@ function tidy(outDir: string, manifest: Manifest, files: SourceFile[], fs: Write
   }
 }
 
-const writeManifest = (outDir: string, manifest: Manifest, fs: WriteFs) =>
-  writeFileAtomic(join(outDir, 'manifest.json'), Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`), fs);
-
+/** The streams of a prepared folder. */
 function open(outDir: string, manifest: Manifest, verify: boolean): Omit<Prepared, 'reused'> {
-  const kind = { vocabSize: manifest.tokenizer.vocabSize, tokenizerHash: manifest.tokenizer.hash };
+  const { vocabSize, hash: tokenizerHash } = manifest.tokenizer;
   const streams: TokenStream[] = [];
-  const of = (set: string) => {
-    const stream = openShards(
-      outDir,
-      manifest.shards.filter((s) => s.set === set).flatMap((s) => s.files),
-      kind,
-      { verify },
-    );
+  const of = (set: ShardSet) => {
+    const files = manifest.shards.filter((s) => s.set === set).flatMap((s) => s.files);
+    const stream = openShards(outDir, files, { vocabSize: set.endsWith('-answers') ? 2 : vocabSize, tokenizerHash }, { verify });
     streams.push(stream);
     return stream;
+  };
+  const sides = (ending: '' | '-answers'): { train: TokenStream; val: TokenStream } => {
+    if (manifest.split.kind === 'hash') return { train: of(`train${ending}`), val: of(`val${ending}`) };
+    const all = of(`all${ending}`);
+    const cut = manifest.split.cut ?? all.length;
+    return { train: sliceStream(all, 0, cut), val: sliceStream(all, cut, all.length) };
   };
   const close = () => {
     for (const stream of streams) stream.close();
   };
   try {
-    if (manifest.split.kind === 'tail') {
-      const all = of('all');
-      const cut = manifest.split.cut ?? all.length;
-      return { train: sliceStream(all, 0, cut), val: sliceStream(all, cut, all.length), manifest, close };
-    }
-    return { train: of('train'), val: of('val'), manifest, close };
+    return { ...sides(''), ...(manifest.dialogues ? { answers: sides('-answers') } : {}), manifest, close };
   } catch (error) {
     close();
     throw error;
-  }
-}
-
-/** One pass over the sources: tokens into a temporary folder, then into `outDir` under their names, then the manifest. */
-async function build(files: SourceFile[], recipe: Recipe, options: PrepareOptions): Promise<Manifest> {
-  const { outDir, tokenizer, onProgress, fs = realFs } = options;
-  const { valFraction, split } = recipe.options;
-  const temporary = join(outDir, `${TEMPORARY}${process.pid}-${++runs}`);
-  inProgress.add(temporary);
-  const rejectsPath = join(temporary, 'rejects.jsonl');
-  let rejectsFile: RejectsFile | undefined;
-  let sets: Record<'train' | 'val', SetWriter> | undefined;
-  let encoder: Encoder<Piece & { set: SetWriter }> | undefined;
-  try {
-    step(outDir, () => {
-      fs.mkdirSync(outDir, { recursive: true });
-      removeLeftovers(outDir, fs);
-      fs.mkdirSync(temporary);
-    });
-    const names = new Map(files.map((f) => [f.path, f.name]));
-    rejectsFile = new RejectsFile(rejectsPath, names, fs);
-    const rejects = new Rejects(options.maxRejected, (reject) => rejectsFile!.add(reject), join(outDir, 'rejects.jsonl'));
-    const kind = { vocabSize: recipe.vocabSize, tokenizerHash: recipe.tokenizerHash };
-    const make = (name: string) =>
-      new SetWriter(new ShardWriter(temporary, name, kind, recipe.options.shardTokens, fs), tokenizer, recipe);
-    sets = { train: make('train'), val: make('val') };
-
-    const totalBytes = files.reduce((sum, f) => sum + f.size, 0);
-    let bytes = 0;
-    const report = () =>
-      onProgress?.({
-        kind: 'reading',
-        bytes,
-        totalBytes,
-        documents: sets!.train.documents + sets!.val.documents,
-        tokens: sets!.train.tokens + sets!.val.tokens,
-      });
-    const sources: Manifest['sources'] = [];
-    const specialTokens = [...(tokenizer.specialTokens?.keys() ?? [])];
-    const tailOnly = split === 'tail' || valFraction === 0;
-    const { inThreads, threads = threadsFor(totalBytes) } = options;
-    const write = (piece: Piece & { set: SetWriter }, encoded: Encoded) => piece.set.add(piece, encoded);
-    encoder =
-      inThreads && threads > 1
-        ? encodeOnThreads({ threads, tokenizer, inThread: inThreads() }, write)
-        : encodeOnThisThread(tokenizer, write);
-    for (const file of files) {
-      const hash = createHash('sha256');
-      const bytesBefore = bytes;
-      const onBytes = (n: number) => {
-        options.signal?.throwIfAborted();
-        bytes += n;
-        report();
-      };
-      let set = sets.train;
-      for await (const piece of documentsOf(file, { ...options, onlyText: true, rejects, hash, onBytes, specialTokens })) {
-        if (piece.first) set = !tailOnly && inValidation(piece.text, valFraction) ? sets.val : sets.train;
-        const added = encoder.add({ ...piece, set });
-        if (added) await added;
-      }
-      const size = file.path === STDIN ? bytes - bytesBefore : file.size;
-      sources.push({ name: file.name, kind: file.kind, size, mtimeMs: file.mtimeMs, sha256: hash.digest('hex') });
-    }
-    rejects.check();
-    await encoder.drain();
-    rejectsFile.close();
-    const rows = rejects.summary();
-    const named = options.paths?.join(', ') ?? options.path ?? '';
-    if (sets.train.tokens + sets.val.tokens === 0)
-      throw emptyData(named, {
-        files: files.length,
-        rows: rows.rows,
-        rejected: { ...rejects.refused, empty: rejects.noted.empty },
-      });
-
-    const shards = { train: sets.train.finish(), val: sets.val.finish() };
-    const key = createHash('sha256')
-      .update(JSON.stringify([1, recipe, sources.map((s) => [s.name, s.kind, s.sha256])]))
-      .digest('hex')
-      .slice(0, 16);
-    // `auto` where one side got nothing: all there is lies on the other one, in order, and is cut at the end instead.
-    const tail = tailOnly || (split === 'auto' && (sets.train.tokens === 0 || sets.val.tokens === 0));
-    const whole = sets.train.tokens > 0 ? 'train' : 'val';
-    const published: Manifest['shards'] = tail
-      ? [{ set: 'all', files: renamed(shards[whole], `${key.slice(0, 8)}-all`) }]
-      : (['train', 'val'] as const).map((set) => ({ set, files: renamed(shards[set], `${key.slice(0, 8)}-${set}`) }));
-    const counts = tail
-      ? tailCounts(temporary, shards[whole], sets[whole], kind, tokenizer, recipe)
-      : { cut: null, train: sets.train.counts(), val: sets.val.counts() };
-    const manifest: Manifest = {
-      format: 1,
-      key,
-      tokenizer: { hash: recipe.tokenizerHash, vocabSize: recipe.vocabSize, endOfText: recipe.endOfText },
-      dtype: idBytes(recipe.vocabSize) === 2 ? 'uint16' : 'uint32',
-      options: recipe.options,
-      sources,
-      licence: licenceOf(options.paths?.[0] ?? options.path ?? '') ?? null,
-      split: { kind: tail ? 'tail' : 'hash', valFraction, cut: counts.cut },
-      train: counts.train,
-      val: counts.val,
-      shards: published,
-      rows,
-    };
-    publish(
-      outDir,
-      temporary,
-      [...(tail ? [] : [shards.train, shards.val]), ...(tail ? [shards[whole]] : [])].flat(),
-      published.flatMap((s) => s.files),
-      manifest,
-      rejectsFile.lines > 0,
-      fs,
-    );
-    return manifest;
-  } catch (error) {
-    sets?.train.abandon();
-    sets?.val.abandon();
-    // The rows that stopped it are what the user needs to see.
-    try {
-      rejectsFile?.close();
-      if (error instanceof QkvError && error.code === 'E136') fs.renameSync(rejectsPath, join(outDir, 'rejects.jsonl'));
-      fs.rmSync(temporary, { recursive: true, force: true });
-    } catch {
-      // the first error is the one to report; leftovers go at the next run
-    }
-    throw error;
-  } finally {
-    await encoder?.close();
-    inProgress.delete(temporary);
-  }
-}
-
-const renamed = (shards: Shard[], name: string): Shard[] =>
-  shards.map((s, i) => ({ ...s, file: `${name}-${String(i).padStart(5, '0')}.tokens` }));
-
-/** Shards under their names, durable; then the manifest, which makes them the data; then those of the manifest before it go. */
-function publish(
-  outDir: string,
-  temporary: string,
-  from: Shard[],
-  to: Shard[],
-  manifest: Manifest,
-  hasRejects: boolean,
-  fs: WriteFs,
-): void {
-  step(outDir, () => {
-    syncFolder(temporary, fs);
-    for (const [i, shard] of from.entries()) fs.renameSync(join(temporary, shard.file), join(outDir, to[i].file));
-    if (hasRejects) fs.renameSync(join(temporary, 'rejects.jsonl'), join(outDir, 'rejects.jsonl'));
-    else fs.rmSync(join(outDir, 'rejects.jsonl'), { force: true });
-    fsyncFolder(fs, outDir);
-    writeManifest(outDir, manifest, fs);
-    fs.rmSync(temporary, { recursive: true, force: true });
-    removeOldShards(outDir, manifest, fs);
-  });
-}
-
-/** Shards of an earlier manifest. Only names that we make are touched. */
-function removeOldShards(outDir: string, manifest: Manifest, fs: WriteFs): void {
-  const kept = new Set(manifest.shards.flatMap((s) => s.files.map((f) => f.file)));
-  for (const name of readdirSync(outDir)) {
-    if (/^[0-9a-f]{8}-(train|val|all)-\d{5}\.tokens$/.test(name) && !kept.has(name))
-      fs.rmSync(join(outDir, name), { force: true });
-  }
-}
-
-/** Temporary folders of processes that are gone. Only names that we make are touched. */
-function removeLeftovers(outDir: string, fs: WriteFs): void {
-  for (const name of readdirSync(outDir)) {
-    const pid = name.startsWith(TEMPORARY)
-      ? Number.parseInt(name.slice(TEMPORARY.length), 10)
-      : /^manifest\.json\.tmp-(\d+)$/.test(name)
-        ? Number(name.split('-')[1])
-        : 0;
-    if (!(pid > 0)) continue;
-    const ours = pid === process.pid;
-    if (ours ? !inProgress.has(join(outDir, name)) : !isAlive(pid))
-      fs.rmSync(join(outDir, name), { recursive: true, force: true });
-  }
-}
-
-/** Whether a process of this number runs. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
-/** Tokens of one side of the split, with what was counted on the way. */
-class SetWriter {
-  documents = 0;
-  bytes = 0;
-  characters = 0;
-  /** Counts at piece ends, at least 64 Ki tokens apart: where a tail split looks up its bytes. */
-  readonly marks: { tokens: number; bytes: number; characters: number }[] = [{ tokens: 0, bytes: 0, characters: 0 }];
-  #join: Encoded | undefined; // the text between two documents
-  #ended = false; // a document is complete, and what divides it from the next is not written yet
-
-  constructor(
-    readonly writer: ShardWriter,
-    readonly tokenizer: DataTokenizer,
-    readonly recipe: Recipe,
-  ) {}
-
-  get tokens(): number {
-    return this.writer.tokens;
-  }
-
-  add({ first, last }: Piece, encoded: Encoded): void {
-    if (first) {
-      if (this.#ended) this.#divide();
-      this.writer.beginDocument();
-      this.documents++;
-    }
-    this.#write(encoded);
-    this.#ended = last;
-    if (this.tokens - this.marks.at(-1)!.tokens >= 1 << 16) this.#mark();
-  }
-
-  finish(): Shard[] {
-    if (this.#ended && this.documents > 1 && this.recipe.endOfText !== null) this.#divide();
-    this.#mark();
-    return this.writer.finish();
-  }
-
-  abandon(): void {
-    this.writer.abandon();
-  }
-
-  counts(): SetCounts {
-    return { tokens: this.tokens, documents: this.documents, bytes: this.bytes, characters: this.characters, bytesExact: true };
-  }
-
-  #mark(): void {
-    this.marks.push({ tokens: this.tokens, bytes: this.bytes, characters: this.characters });
-  }
-
-  #divide(): void {
-    if (this.recipe.endOfText !== null) this.writer.append(Int32Array.of(this.recipe.endOfText));
-    else if (this.recipe.options.joinText !== '')
-      this.#write((this.#join ??= encodeHere(this.tokenizer, this.recipe.options.joinText)));
-  }
-
-  #write({ ids, bytes, characters }: Encoded): void {
-    this.writer.append(ids);
-    this.bytes += bytes;
-    this.characters += characters;
-  }
-}
-
-/** Counts on both sides of a tail split. The bytes of the tokens around the cut come from the tokenizer, where it can tell them and they add up. */
-function tailCounts(
-  folder: string,
-  shards: Shard[],
-  set: SetWriter,
-  kind: { vocabSize: number; tokenizerHash: string },
-  tokenizer: DataTokenizer,
-  recipe: Recipe,
-) {
-  const cut = tailCut(set.tokens, recipe.options.valFraction);
-  const all = openShards(folder, shards, kind);
-  try {
-    const after = set.marks.findIndex((m) => m.tokens >= cut);
-    const right = set.marks[after];
-    const left = set.marks[Math.max(0, after - 1)];
-    const span = right.tokens - left.tokens;
-    let bytes = left.bytes;
-    let characters = left.characters;
-    let bytesExact = true;
-    if (cut === right.tokens) {
-      bytes = right.bytes;
-      characters = right.characters;
-    } else {
-      const counted = { bytes: [0, 0], characters: [0, 0] };
-      const ids = all.read(left.tokens, span);
-      for (let i = 0; tokenizer.tokenBytes && i < span; i++) {
-        if (ids[i] === recipe.endOfText) continue;
-        const side = left.tokens + i < cut ? 0 : 1;
-        for (const byte of tokenizer.tokenBytes(ids[i])) {
-          counted.bytes[side]++;
-          if ((byte & 0xc0) !== 0x80) counted.characters[side]++;
-        }
-      }
-      bytesExact = counted.bytes[0] + counted.bytes[1] === right.bytes - left.bytes;
-      const share = (cut - left.tokens) / span;
-      bytes += bytesExact ? counted.bytes[0] : Math.round(share * (right.bytes - left.bytes));
-      characters += bytesExact ? counted.characters[0] : Math.round(share * (right.characters - left.characters));
-    }
-    const { documents: trainDocuments } = sliceStream(all, 0, cut);
-    const { documents: valDocuments } = sliceStream(all, cut, all.length);
-    return {
-      cut,
-      train: { tokens: cut, documents: trainDocuments, bytes, characters, bytesExact },
-      val: {
-        tokens: set.tokens - cut,
-        documents: valDocuments,
-        bytes: set.bytes - bytes,
-        characters: set.characters - characters,
-        bytesExact,
-      },
-    };
-  } finally {
-    all.close();
-  }
-}
-
-/** `rejects.jsonl`, written as it comes. */
-class RejectsFile {
-  lines = 0;
-  #fd = -1;
-  #waiting: string[] = [];
-
-  constructor(
-    readonly path: string,
-    readonly names: ReadonlyMap<string, string>,
-    readonly fs: WriteFs,
-  ) {}
-
-  add(reject: Reject): void {
-    if (this.#fd < 0) this.#fd = step(this.path, () => this.fs.openSync(this.path, 'w'));
-    this.#waiting.push(`${JSON.stringify({ ...reject, source: this.names.get(reject.source) ?? reject.source })}\n`);
-    this.lines++;
-    if (this.#waiting.length >= 1000) this.#flush();
-  }
-
-  close(): void {
-    if (this.#fd < 0) return;
-    const fd = this.#fd;
-    this.#flush();
-    this.#fd = -1;
-    step(this.path, () => {
-      this.fs.fsyncSync(fd);
-      this.fs.closeSync(fd);
-    });
-  }
-
-  #flush(): void {
-    const bytes = Buffer.from(this.#waiting.join(''));
-    this.#waiting = [];
-    step(this.path, () => writeAll(this.fs, this.#fd, bytes));
   }
 }

@@ -5,7 +5,7 @@
  *
  *     0  8  magic "qkvtoken"            24  8  tokens
  *     8  4  version 1                   32  8  documents that begin in this shard
- *    12  4  bytes of an id, 2 or 4      40 32  SHA-256 that names the tokenizer
+ *    12  4  bytes of an id: 1, 2, 4     40 32  SHA-256 that names the tokenizer
  *    16  4  vocabulary size             72 32  SHA-256 of everything from byte 128 on
  *    20  4  0                          104 24  0
  *   128     ids · zeros up to a multiple of 4 · u32 first token of each document, counted from the shard's first token
@@ -46,8 +46,12 @@ export interface ShardKind {
   tokenizerHash: string;
 }
 
-/** 2 bytes an id up to a vocabulary of 65,536, else 4. */
-export const idBytes = (vocabSize: number): 2 | 4 => (vocabSize <= 65_536 ? 2 : 4);
+/** Ids of whole tokens, or the zeros and ones beside them. */
+type Ids = Uint8Array | Uint16Array | Uint32Array;
+/** 1 byte for yes and no; 2 bytes an id up to a vocabulary of 65,536, else 4. */
+export const idBytes = (vocabSize: number): 1 | 2 | 4 => (vocabSize <= 2 ? 1 : vocabSize <= 65_536 ? 2 : 4);
+const idArray = (width: 1 | 2 | 4, n: number): Ids =>
+  width === 1 ? new Uint8Array(n) : width === 2 ? new Uint16Array(n) : new Uint32Array(n);
 
 const padded = (bytes: number) => Math.ceil(bytes / 4) * 4;
 
@@ -57,14 +61,17 @@ export class ShardWriter {
   tokens = 0;
   documents = 0;
   readonly shards: Shard[] = [];
-  readonly #width: 2 | 4;
-  readonly #ids: Uint16Array | Uint32Array;
+  /** Called with the number of each shard that is complete, and on the disk, but for the last of all. */
+  onShard: ((i: number) => void) | undefined;
+  readonly #width: 1 | 2 | 4;
+  readonly #ids: Ids;
   #filled = 0; // ids waiting in #ids
   #fd = -1;
   #file = '';
   #hash = createHash('sha256');
   #inShard = 0;
   #starts: number[] = [];
+  #passed = 0; // tokens still to come that are in complete shards
 
   constructor(
     readonly folder: string,
@@ -74,20 +81,32 @@ export class ShardWriter {
     readonly fs: WriteFs = realFs,
   ) {
     this.#width = idBytes(kind.vocabSize);
-    this.#ids = this.#width === 2 ? new Uint16Array(WRITE_BYTES / 2) : new Uint32Array(WRITE_BYTES / 4);
+    this.#ids = idArray(this.#width, WRITE_BYTES / this.#width);
+  }
+
+  /** Goes on behind shards that are complete: what comes next are the tokens from `tokens` on, of which those that the shards have are passed over. */
+  goOn(shards: readonly Shard[], tokens: number): void {
+    this.shards.push(...shards);
+    this.documents = shards.reduce((n, s) => n + s.documents, 0);
+    this.tokens = tokens;
+    this.#passed = shards.length * this.shardTokens - tokens;
   }
 
   /** The next id begins a document. */
   beginDocument(): void {
+    if (this.#passed > 0) return;
     if (this.#fd < 0 || this.#inShard === this.shardTokens) this.#next();
     this.#starts.push(this.#inShard);
     this.documents++;
   }
 
   /** Adds ids. Throws E138 for an id outside the vocabulary, E139 when the disk refuses. */
-  append(ids: Int32Array): void {
+  append(ids: Int32Array | Uint8Array): void {
     const { vocabSize } = this.kind;
-    for (let i = 0; i < ids.length; i++) {
+    const passed = Math.min(this.#passed, ids.length);
+    this.#passed -= passed;
+    this.tokens += passed;
+    for (let i = passed; i < ids.length; i++) {
       const id = ids[i];
       if (id < 0 || id >= vocabSize) {
         throw badShard(
@@ -116,7 +135,9 @@ export class ShardWriter {
   }
 
   #next(): void {
+    const done = this.#fd >= 0;
     this.#close();
+    if (done) this.onShard?.(this.shards.length - 1);
     this.#file = `${this.name}-${String(this.shards.length).padStart(5, '0')}.tokens`;
     const path = join(this.folder, this.#file);
     step(path, () => {
@@ -174,7 +195,7 @@ export const syncFolder = (folder: string, fs: WriteFs = realFs) => step(folder,
 interface OpenShard extends Shard {
   path: string;
   fd: number;
-  width: 2 | 4;
+  width: 1 | 2 | 4;
   /** Tokens, and documents, of the shards before it. */
   tokensBefore: number;
   documentsBefore: number;
@@ -243,7 +264,7 @@ function openShard(
     const expected = HEADER_BYTES + padded(tokens * width) + 4 * documents;
     if (size !== expected) throw badShard(path, `${size} bytes, expected ${expected}`);
     if (verify && sha256From(fd, HEADER_BYTES) !== shard.sha256) throw badShard(path, 'SHA-256 of the ids differs');
-    return { ...shard, path, fd, width: width as 2 | 4, tokensBefore, documentsBefore, size, mtimeMs };
+    return { ...shard, path, fd, width: width as 1 | 2 | 4, tokensBefore, documentsBefore, size, mtimeMs };
   } catch (error) {
     closeSync(fd);
     throw error;
@@ -265,9 +286,9 @@ class ShardStream implements TokenStream {
   readonly length: number;
   readonly documents: number;
   readonly #shards: OpenShard[];
-  readonly #pages = new Map<number, Uint16Array | Uint32Array>(); // in order of last use
+  readonly #pages = new Map<number, Ids>(); // in order of last use
   #lastKey = -1;
-  #lastPage: Uint16Array | Uint32Array = new Uint16Array(0);
+  #lastPage: Ids = new Uint16Array(0);
 
   constructor(
     shards: OpenShard[],
@@ -326,7 +347,7 @@ class ShardStream implements TokenStream {
     this.#lastKey = -1;
   }
 
-  #page(s: number, page: number): Uint16Array | Uint32Array {
+  #page(s: number, page: number): Ids {
     const key = s * 2 ** 32 + page;
     if (key === this.#lastKey) return this.#lastPage;
     let ids = this.#pages.get(key);
@@ -334,7 +355,7 @@ class ShardStream implements TokenStream {
     else {
       const shard = this.#shards[s];
       const count = Math.min(PAGE_TOKENS, shard.tokens - page * PAGE_TOKENS);
-      ids = shard.width === 2 ? new Uint16Array(count) : new Uint32Array(count);
+      ids = idArray(shard.width, count);
       this.#fill(shard, new Uint8Array(ids.buffer), HEADER_BYTES + page * PAGE_TOKENS * shard.width);
       for (let i = 0; i < count; i++) {
         if (ids[i] >= this.vocabSize)

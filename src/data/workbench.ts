@@ -11,7 +11,7 @@ import { type DedupeOptions, leakTest, nearDuplicates } from './dedupe.ts';
 import { fsyncFolder, realFs, step, writeFileAtomic } from './disk.ts';
 import { emptyData, noColumns } from './errors.ts';
 import { JsonlFile } from './jsonl-file.ts';
-import { isAlive } from './prepare.ts';
+import { isAlive } from './unfinished.ts';
 import { type DocumentRecord, records } from './records.ts';
 import { type NotedKind, type RefusedKind, Rejects } from './rejects.ts';
 import { listSources, rowsOf, type SourceOptions } from './sources.ts';

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { inThreads } from '../../../applications/encode-threads.ts';
-import { prepareData } from '../../../data/index.ts';
+import { isShardName, prepareData } from '../../../data/index.ts';
 import { QkvError } from '../../../errors.ts';
 import { settings } from '../../../settings/config.ts';
 import { bytes, count } from '../../format.ts';
@@ -64,6 +64,13 @@ export const dataPack: Verb = {
       split: given['data.split'],
       onProgress(p) {
         if (p.kind === 'reading') onProgress?.(p);
+        if (p.kind === 'resumed')
+          out.say(
+            out.t({
+              en: `going on behind ${count(p.shards, out.lang)} finished shard(s) of a run that was cut off`,
+              zh: `上次中断的运行已完成 ${count(p.shards, out.lang)} 个分片，从其后继续`,
+            }),
+          );
         // Other tokens are here: they stay, unless the command says otherwise.
         if (p.kind === 'rebuild' && !args.flags['force'])
           throw new QkvError('E158', `${folder}: ${p.reason}`, { path: folder, setting: 'out', reason: p.reason });
@@ -113,6 +120,4 @@ export const dataPack: Verb = {
 const looksUnfinished = (folder: string) =>
   existsSync(folder) &&
   statSync(folder).isDirectory() &&
-  readdirSync(folder).every((f) =>
-    /^(\.tmp-prepare-|manifest\.json\.tmp-|[0-9a-f]{8}-(train|val|all)-\d{5}\.tokens$|rejects\.jsonl$)/.test(f),
-  );
+  readdirSync(folder).every((f) => /^(\.tmp-prepare-|manifest\.json\.tmp-|rejects\.jsonl$)/.test(f) || isShardName(f));
