@@ -1,4 +1,5 @@
-/** GPT-2 124M with random weights, the same for everybody: a model of ours, and the GGUF file that our writer makes of it. */
+/** GPT-2 124M with random weights, the same for everybody: a model of ours, and the GGUF and ONNX files that our writers make of it. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { GPT2 } from 'qkv/models';
@@ -7,7 +8,7 @@ import { Rng } from 'qkv/tensor';
 import type { GgufValue } from '../src/io/gguf.ts';
 import { quantize, type WritableType } from '../src/io/gguf-quant.ts';
 import { type GgufTensorToWrite, writeGguf } from '../src/io/gguf-write.ts';
-import { benchHome } from './competitors/process.ts';
+import { benchHome, program, python } from './competitors/process.ts';
 
 /** What decoding is measured on. `small` is for --quick. */
 export const shapes = {
@@ -66,6 +67,53 @@ export function ggufFile(name: ShapeName, precision: string): string {
   writeGguf(`${path}.part`, metadata, tensors);
   renameSync(`${path}.part`, path);
   for (const t of stateDict(model).values()) t.free();
+  return path;
+}
+
+/**
+ * The ONNX file of a shape, with caches; the head is asked for the last place only, and is a matrix of its own, which the quantisers find.
+ * f32 is our writer's, int8 and int4 are made of it by onnxruntime's own tools. @throws Error that says what is missing
+ */
+export async function onnxFile(name: ShapeName, precision: string): Promise<string> {
+  if (precision === 'bf16') throw new Error('its processor back-end has no bf16');
+  const folder = join(benchHome, 'models');
+  const path = join(folder, `${name}-${precision}.onnx`);
+  if (existsSync(path)) return path;
+  mkdirSync(folder, { recursive: true });
+  if (precision === 'f32') {
+    // Of the same modules as the model: these are not in the package's door.
+    const built = (file: string): Promise<unknown> => import(new URL(`../dist/io/${file}.js`, import.meta.url).href);
+    const { decoderGraph } = (await built('onnx-decoder')) as typeof import('../src/io/onnx-decoder.ts');
+    const { writeOnnx } = (await built('onnx-write')) as typeof import('../src/io/onnx-write.ts');
+    const model = randomModel(name);
+    const shape = shapes[name];
+    const settings = { model: 'gpt2', nKvHead: shape.nHead, ...shape };
+    const graph = decoderGraph(...([model, settings] as unknown as Parameters<typeof decoderGraph>));
+    const head = graph.nodes.findLast((n) => n.type === 'MatMul')!;
+    const { vocabSize, dModel } = shape;
+    const table = graph.constant('head', 'f32', [dModel, vocabSize], () => {
+      const columns = model.tokenEmbedding.weight.permute([1, 0]).contiguousCopy().readSync() as Float32Array;
+      return new Uint8Array(columns.buffer, columns.byteOffset, columns.byteLength);
+    });
+    const at = graph.nodes.indexOf(head);
+    const last = {
+      type: 'Slice',
+      inputs: [head.inputs[0], graph.ints(-1), graph.ints(2 ** 31), graph.ints(1)],
+      outputs: ['last'],
+      attributes: {},
+    };
+    graph.nodes.splice(at, 1, last, { ...head, inputs: ['last', table] });
+    await writeOnnx(`${path}.part`, graph);
+    for (const t of stateDict(model).values()) t.free();
+  } else {
+    const from = await onnxFile(name, 'f32');
+    const made = spawnSync(python, [program('onnx-quantise.py'), precision, from, `${path}.part`], { encoding: 'utf8' });
+    if (made.status !== 0)
+      throw new Error(
+        `${python} cannot quantise (${made.stderr?.trim().split('\n').at(-1) || made.error?.message}); bench/competitors/install.sh installs onnx and onnxruntime there`,
+      );
+  }
+  renameSync(`${path}.part`, path);
   return path;
 }
 

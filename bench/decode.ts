@@ -1,13 +1,14 @@
 /**
  * Writing: tokens/s of GPT-2 124M (random weights, the same for everybody), one text and eight at once, and of reading a prompt of 256 tokens; beside
- * llama.cpp through node-llama-cpp on GGUF files of our own writer, with one thread and with all, whichever is faster.
+ * llama.cpp through node-llama-cpp on GGUF files of our own writer and onnxruntime-node on ONNX files of ours, each with one thread and with all,
+ * whichever is faster.
  *   npm run bench -- decode [--only=f32,bf16,int8,int4] [--ours] [--quick] [--json]
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { benchHome, Program, program } from './competitors/process.ts';
-import { ggufFile, type ShapeName, shapes, weightCount } from './decode-model.ts';
+import { ggufFile, onnxFile, type ShapeName, shapes, weightCount } from './decode-model.ts';
 import {
   best,
   describeMachine,
@@ -39,6 +40,7 @@ const peaks = new Peaks(backend);
 const missing = new Map<string, string>();
 
 interface Contender {
+  /** `ours`, or the library. */
   name: string;
   child: Program;
   threads: number;
@@ -62,23 +64,39 @@ async function start(name: string, command: string, argv: string[], count: numbe
   }
 }
 
+const libraries = ['llama.cpp', 'onnxruntime'];
 async function contenders(precision: string, B: number): Promise<Contender[]> {
   const worker = fileURLToPath(new URL('decode-worker.ts', import.meta.url));
   const all = [await start('ours', process.execPath, [...process.execArgv, worker, shape, precision, String(B)], threads)];
-  if (args.ours) return all.filter((c) => c !== undefined);
-  const places = B * (prefillTokens + written + 64);
-  if (!existsSync(join(benchHome, 'node_modules', 'node-llama-cpp')))
-    missing.set('llama.cpp', `no node-llama-cpp in ${benchHome}; bench/competitors/install.sh installs it`);
-  else
-    for (const count of new Set([1, threads]))
-      all.push(
-        await start(
-          `llama.cpp ${count}t`,
-          process.execPath,
-          [program('llama.mjs'), benchHome, ggufFile(shape, precision), String(count), String(B), String(places)],
-          count,
-        ),
-      );
+  const places = prefillTokens + written + 64;
+  for (const name of args.ours ? [] : libraries) {
+    const pkg = name === 'llama.cpp' ? 'node-llama-cpp' : 'onnxruntime-node';
+    if (!existsSync(join(benchHome, 'node_modules', pkg))) {
+      missing.set(name, `no ${pkg} in ${benchHome}; bench/competitors/install.sh installs it`);
+      continue;
+    }
+    let argv: (count: number) => string[];
+    if (name === 'llama.cpp')
+      argv = (count) => [
+        program('llama.mjs'),
+        benchHome,
+        ggufFile(shape, precision),
+        String(count),
+        String(B),
+        String(B * places),
+      ];
+    else {
+      try {
+        const file = await onnxFile(shape, precision);
+        const sizes = JSON.stringify({ ...shapes[shape], places });
+        argv = (count) => [program('onnx-decoder.mjs'), benchHome, file, String(count), String(B), sizes];
+      } catch (e) {
+        missing.set(`${name} ${precision}`, (e as Error).message);
+        continue;
+      }
+    }
+    for (const count of new Set([1, threads])) all.push(await start(name, process.execPath, argv(count), count));
+  }
   return all.filter((c) => c !== undefined);
 }
 
@@ -129,21 +147,17 @@ function report(precision: string, B: number, all: readonly Contender[]): void {
   const others = all.slice(1);
   const rate = (c: Contender, pick = median): number => B / pick(c.decode);
   const prefillRate = (c: Contender, pick = median): number => prefillTokens / pick(c.prefill);
-  const fastest = (by: (c: Contender) => number): Contender | undefined => [...others].sort((a, b) => by(b) - by(a))[0];
+  const fastest = (name: string, by: (c: Contender) => number): Contender | undefined =>
+    others.filter((c) => c.name === name).sort((a, b) => by(b) - by(a))[0];
+  const flopsPerToken = 2 * weightCount(shape);
+  const flopsPerPromptToken = flopsPerToken - 2 * shapes[shape].vocabSize * shapes[shape].dModel; // the head is asked for one place
   const measured = [
-    { what: 'decode', by: rate, limit: (B * peaks.bandwidth) / bytesPerStep(precision, B) },
+    { what: 'decode', by: rate, limit: (B * peaks.bandwidth) / bytesPerStep(precision, B), flops: flopsPerToken },
     ...(B === 1
-      ? [
-          {
-            what: 'prefill',
-            by: prefillRate,
-            limit: peaks.flops / (2 * (weightCount(shape) - shapes[shape].vocabSize * shapes[shape].dModel)),
-          },
-        ]
+      ? [{ what: 'prefill', by: prefillRate, limit: peaks.flops / flopsPerPromptToken, flops: flopsPerPromptToken }]
       : []),
   ];
-  for (const { what, by, limit } of measured) {
-    const rival = fastest(by);
+  for (const { what, by, limit, flops } of measured) {
     const ours = by(us);
     const config = what === 'decode' ? `${shape} decode batch ${B}` : `${shape} prefill ${prefillTokens}`;
     if (args.json)
@@ -154,21 +168,22 @@ function report(precision: string, B: number, all: readonly Contender[]): void {
           tokensPerSecond: ours,
           bestTokensPerSecond: by(us, best),
           peakBytes: us.peakBytes,
-          [what === 'decode' ? 'ofBandwidthLimit' : 'mfu']: ours / limit,
+          mfu: (ours * flops) / peaks.flops,
+          ofLimit: ours / limit,
           threads,
           isa,
           bandwidth: peaks.bandwidth,
           peakFlops: peaks.flops,
-          sameIdsAsCompetitor: rival && rival.ids.join() === us.ids.join(),
           competitors: Object.fromEntries(
             others.map((c) => [
-              c.name,
+              `${c.name} ${c.threads}t`,
               {
                 version: c.version,
                 tokensPerSecond: by(c),
                 bestTokensPerSecond: by(c, best),
                 peakBytes: c.peakBytes,
                 ourRatio: ours / by(c),
+                sameIds: c.ids.join() === us.ids.join(),
               },
             ]),
           ),
@@ -182,18 +197,21 @@ function report(precision: string, B: number, all: readonly Contender[]): void {
       by(us, best).toFixed(0),
       percent(ours / limit),
       megabytes(us.peakBytes),
-      rival ? by(rival).toFixed(0) : '–',
-      rival ? by(rival, best).toFixed(0) : '–',
-      rival ? `${rival.threads}` : '–',
-      rival ? megabytes(rival.peakBytes) : '–',
-      rival ? times(ours / by(rival)) : '–',
+      ...libraries.flatMap((name) => {
+        const c = fastest(name, by);
+        if (!c) return ['–', '', '', '', ''];
+        return [by(c).toFixed(0), by(c, best).toFixed(0), String(c.threads), megabytes(c.peakBytes), times(ours / by(c))];
+      }),
     ]);
   }
 }
 for (const r of reports) r();
 print(
   `\n${table(
-    ['', 'weights', 'tokens/s', 'best', 'of limit', 'peak memory', 'llama.cpp', 'best', 'threads', 'peak memory', 'ours ×'],
+    [
+      ...['', 'weights', 'tokens/s', 'best', 'of limit', 'memory'],
+      ...libraries.flatMap((name) => [name, 'best', 'threads', 'memory', 'ours ×']),
+    ],
     rows,
   )}`,
 );

@@ -47,8 +47,15 @@ interface Contender {
   /** Ours: where the time of all its turns went. */
   kernels: Map<string, KernelTime>;
   idleSeconds: number;
+  /** Steps a turn, where those of the configuration would take minutes. */
+  stepsPerTurn?: number;
 }
 const missing = new Map<string, string>();
+if (!args.ours)
+  missing.set(
+    'llm.c',
+    'no package registry has it, so that nothing here installs or runs it (github.com/karpathy/llm.c; its own train_gpt2 prints ms a step)',
+  );
 
 async function start(name: string, precision: 'fp32' | 'bf16', command: string, argv: string[]): Promise<Contender | undefined> {
   const child = new Program(name, command, argv, {
@@ -97,10 +104,16 @@ async function contenders(name: string, configuration: TrainConfiguration): Prom
       found.push(await start("Debian's PyTorch", precision, debianPython, [program('torch-gpt2.py'), json, precision, 'eager']));
   // In the browser's language: a hundred times slower on the larger ones, so that only the smallest is waited for.
   if (!args.ours && name === 'small')
-    for (const [library, file, pkg] of [['jax-js', 'jax-gpt2.mjs', '@jax-js/jax']]) {
-      if (existsSync(join(benchHome, 'node_modules', pkg)))
-        found.push(await start(library, 'fp32', process.execPath, [program(file), benchHome, json]));
-      else missing.set(library, `no ${join(benchHome, 'node_modules', pkg)}; bench/competitors/install.sh installs it`);
+    for (const [library, file, pkg, stepsPerTurn] of [
+      ['jax-js wasm', 'jax-gpt2.mjs', '@jax-js/jax', 10],
+      ['tfjs wasm', 'tfjs-gpt2.mjs', '@tensorflow/tfjs-backend-wasm', 2],
+    ] as const) {
+      if (!existsSync(join(benchHome, 'node_modules', pkg))) {
+        missing.set(library, `no ${pkg} in ${benchHome}; bench/competitors/install.sh installs it`);
+        continue;
+      }
+      const other = await start(library, 'fp32', process.execPath, [program(file), benchHome, json]);
+      found.push(other && { ...other, stepsPerTurn });
     }
   return found.filter((c) => c !== undefined);
 }
@@ -133,7 +146,7 @@ for (const [name, configuration] of chosen) {
   const all = await contenders(name, configuration);
   for (let t = 0; t < turns; t++) {
     peaks.measureFlops();
-    for (const c of all) await turn(c, args.quick ? 1 : stepsPerTurn);
+    for (const c of all) await turn(c, args.quick ? 1 : (c.stepsPerTurn ?? stepsPerTurn));
   }
   for (const c of all) c.child.close();
 

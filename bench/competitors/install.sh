@@ -22,10 +22,11 @@ compile onednn dnnl
 compile openblas openblas
 
 python=${QKV_BENCH_PYTHON:-$home/venv/bin/python}
-if ! "$python" -c 'import torch' 2> /dev/null; then
+if ! "$python" -c 'import torch, onnx, onnx_ir, onnxruntime' 2> /dev/null; then
   [ -x "$python" ] || python3 -m venv "$home/venv"
   # On x86 Linux the registry's only build brings the CUDA libraries along (some 5 GB); the processor's part of it is the same.
   "$python" -m pip install --quiet numpy torch || missing+=('PyTorch')
+  "$python" -m pip install --quiet onnx onnx-ir onnxruntime || missing+=('onnx and onnxruntime in Python, which make ONNX files of 8 and 4 bits')
 fi
 
 [ -f "$home/package.json" ] || echo '{ "private": true, "type": "module" }' > "$home/package.json"

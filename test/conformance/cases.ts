@@ -334,7 +334,6 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
         draw.input([R, K], { layout: rows, value: () => draw.value({ scale, bad }) }),
         quantisedRows(draw, N, K, bits),
         draw.chance(0.5) ? draw.input([N]) : undefined,
-        draw.chance(0.5) ? draw.input([R, N], { layout: rows }) : undefined,
       ],
       outputs: [draw.output([R, N], { layout: rows })],
       options: { bits },

@@ -167,18 +167,15 @@ struct Job {
   int64_t ldWide;
   const uint8_t* w;
   const float* bias;
-  const float* residual;
-  int64_t ldResidual;
   float* y;
   int64_t ldy;
   void put(int64_t t, int64_t group, Floats v) const {
     const int64_t n = group * kGroup;
     if (n + kGroup <= N) {
       if (bias) v += *reinterpret_cast<const FloatsU*>(bias + n);
-      if (residual) v += *reinterpret_cast<const FloatsU*>(residual + t * ldResidual + n);
       *reinterpret_cast<FloatsU*>(y + t * ldy + n) = v;
     } else
-      for (int r = 0; n + r < N; r++) y[t * ldy + n + r] = v[r] + (bias ? bias[n + r] : 0.f) + (residual ? residual[t * ldResidual + n + r] : 0.f);
+      for (int r = 0; n + r < N; r++) y[t * ldy + n + r] = v[r] + (bias ? bias[n + r] : 0.f);
   }
 };
 
@@ -279,7 +276,6 @@ template <int bits> void manyRounded(const Job& job) {
           few.T = std::min<int64_t>(kThinRows, T - t);
           few.x = {x.codes + t * x.ld, x.scales + t * blocks, x.eights + t * blocks, x.ld};
           few.y += (t0 + t) * job.ldy;
-          if (few.residual) few.residual += (t0 + t) * job.ldResidual;
           thin<bits>(few, g, g + 1);
         }
     });
@@ -299,23 +295,17 @@ void manyWide(const Job& job) {
     });
     gemm({job.T, N, f.K, {job.wide, DType::f32, job.ldWide, 1}, {weights, DType::f32, 1, f.K}, job.y + n0, job.ldy, job.bias ? job.bias + n0 : nullptr});
   }
-  if (job.residual)
-    parallelFor(job.T, 16, [&](int64_t begin, int64_t end, int) {
-      for (int64_t t = begin; t < end; t++)
-        for (int64_t n = 0; n < job.N; n++) job.y[t * job.ldy + n] += job.residual[t * job.ldResidual + n];
-    });
 }
 
 }  // namespace
 
-/// x rows (R, K), codes u8 (⌈N/8⌉, bytes), bias? (N), residual? rows (R, N) → y rows (R, N); options: bits
+/// x rows (R, K), codes u8 (⌈N/8⌉, bytes), bias? (N) → y rows (R, N); options: bits
 void linearQuantised(const Args& args) {
   const View &x = args.in[0], &w = args.in[1], &y = args.out[0];
   const View* const bias = args.nIn > 2 && args.in[2].present() ? args.in + 2 : nullptr;
-  const View* const residual = args.nIn > 3 && args.in[3].present() ? args.in + 3 : nullptr;
   const int bits = static_cast<int>(args.opt[0]);
   const int64_t R = x.shape[0], K = x.shape[1];
-  Job job{{bits, K}, R, y.shape[1], {}, x.f(), x.stride[0], w.as<uint8_t>(), bias ? bias->f() : nullptr, residual ? residual->f() : nullptr, residual ? residual->stride[0] : 0, y.f(), y.stride[0]};
+  Job job{{bits, K}, R, y.shape[1], {}, x.f(), x.stride[0], w.as<uint8_t>(), bias ? bias->f() : nullptr, y.f(), y.stride[0]};
   if (R == 0 || job.N == 0) return;
   if (R > kThinRows) return bits == 16 ? manyWide(job) : bits == 8 ? manyRounded<8>(job) : manyRounded<4>(job);
   if (bits < 16) {

@@ -215,7 +215,7 @@ export interface KernelOptions {
   };
 
   /**
-   * x rows (R, K), codes u8 (⌈N/8⌉, bytes) contiguous, bias? (N), residual? rows (R, N) → y rows (R, N) = x Wᵀ + bias + residual.
+   * x rows (R, K), codes u8 (⌈N/8⌉, bytes) contiguous, bias? (N) → y rows (R, N) = x Wᵀ + bias.
    * Eight rows of W lie together as in tensor/quantised-rows.ts: bf16 (16 bits), or blocks of 32 codes of 8 or 4 bits with one bf16 scale. For these x is
    * rounded too, 8 bits a number: with m = max|x| of a block, code = round(x·(127/m)) in f32, ties to even, scale m/127, so that products of codes are summed
    * exactly within a block (m < 1e-30: zeros; NaN or ∞ in x: y is NaN). For at most 8 rows a row of y does not depend on the others, to the bit.

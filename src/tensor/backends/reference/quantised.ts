@@ -7,7 +7,7 @@ export const quantised = (memory: Memory): Pick<Kernels, 'linearQuantised' | 'ga
   const bytesOf = (view: View): Uint8Array =>
     (memory.elements(view) as Uint8Array).subarray(view.offset, view.offset + sizeOf(view.shape));
   return {
-    linearQuantised([x, codes, bias, residual], [y], options) {
+    linearQuantised([x, codes, bias], [y], options) {
       const bits = options.bits as Bits;
       const [R, K] = x!.shape;
       const N = y!.shape[1];
@@ -15,7 +15,6 @@ export const quantised = (memory: Memory): Pick<Kernels, 'linearQuantised' | 'ga
       const bytes = bytesOf(codes!);
       const { code, scale } = bits === 16 ? asTheyAre(memory.load(x!), R, K) : rounded(memory.load(x!), R, K);
       const shift = bias && memory.load(bias);
-      const before = residual && memory.load(residual);
       const out = new Float64Array(R * N);
       const w = new Float64Array(K);
       const wScale = new Float64Array(K / BLOCK);
@@ -26,7 +25,7 @@ export const quantised = (memory: Memory): Pick<Kernels, 'linearQuantised' | 'ga
           wScale[k >> 5] = at.scale;
         }
         for (let r = 0; r < R; r++) {
-          let sum = (shift ? shift[n] : 0) + (before ? before[r * N + n] : 0);
+          let sum = shift ? shift[n] : 0;
           for (let k = 0; k < K; k += BLOCK) {
             let whole = 0;
             for (let i = k; i < k + BLOCK; i++) whole += w[i] * code[r * K + i];
