@@ -38,7 +38,7 @@ import {
   Transformer,
   type TransformerConfig,
 } from '../models/index.ts';
-import { dispose, stateDict } from '../nn/index.ts';
+import { dispose, quantise, smallMatrices, stateDict, type WeightPrecision } from '../nn/index.ts';
 import { type FamilyName, familyOf, type TrainConfig } from '../settings/index.ts';
 import { Rng } from '../tensor/index.ts';
 
@@ -171,11 +171,17 @@ const OWN = 'qkv_';
 /**
  * The model in a folder: one of our checkpoints, or any published one that io/ reads. `dropout` is of the training to come.
  * `strict`: the folder is our own, all weights are f32 and finite.
+ * `weights`: a decoder that only writes, with its matrices in fewer bits.
  * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader · QkvError E114 for a family that is not trained here
  */
 export function loadModel(
   folder: string,
-  { dropout = 0, labelSmoothing, strict = false }: { dropout?: number; labelSmoothing?: number; strict?: boolean } = {},
+  {
+    dropout = 0,
+    labelSmoothing,
+    strict = false,
+    weights = 'f32',
+  }: { dropout?: number; labelSmoothing?: number; strict?: boolean; weights?: WeightPrecision } = {},
 ): AnyModel {
   const { file, config } = readPublishedConfig(folder);
   const type = String(config['model_type']);
@@ -195,18 +201,20 @@ export function loadModel(
     return filled(own(family, settings, new Rng(0), dropout), folder);
   }
   if (!strict) {
-    const { model, settings } = loadPretrained(folder, { dropout });
+    const { model, settings } = loadPretrained(folder, { dropout, weights });
     return decoder(model, settings);
   }
   const settings = { ...settingsOfPublished(config, file), dropout };
-  return filled(decoder(buildDecoder({ ...settings, seed: 0 }, settings.vocabSize), settings), folder);
+  const any = filled(decoder(buildDecoder({ ...settings, seed: 0 }, settings.vocabSize, Rng.none), settings), folder, weights);
+  if (weights !== 'f32') quantise(any.model, weights);
+  return any;
 }
 
 /** Weights of a folder of ours: f32, finite, under the names that `stored` gives. */
-function filled(any: AnyModel, folder: string): AnyModel {
+function filled(any: AnyModel, folder: string, weights: WeightPrecision = 'f32'): AnyModel {
   try {
     const wanted = [...stateDict(any.model)].map(([name, t]) => ({ t, ...any.stored(name) }));
-    fillTensors(join(folder, 'model.safetensors'), wanted, { strict: true });
+    fillTensors(join(folder, 'model.safetensors'), wanted, { strict: true, small: smallMatrices(any.model, weights) });
     return any;
   } catch (error) {
     dispose(any.model);

@@ -7,7 +7,7 @@ import { QkvError } from '../errors.ts';
 import { findCheckpoint } from '../io/checkpoint.ts';
 import { readJson, resolveRun } from '../io/run-folder.ts';
 import type { Decoder } from '../models/index.ts';
-import { dispose } from '../nn/index.ts';
+import { dispose, type WeightPrecision } from '../nn/index.ts';
 import { resolve, type TrainConfig, type Written } from '../settings/config.ts';
 import { familyOf } from '../settings/families.ts';
 import { setPrecision } from '../tensor/index.ts';
@@ -50,13 +50,15 @@ interface LoadOptions {
   root?: string;
   backend?: string | null;
   threads?: number | null;
+  /** A decoder that only writes, with its matrices in fewer bits. */
+  weights?: WeightPrecision;
 }
 
 /**
  * Loads what `NAME`, a path, `NAME@STEP` or `NAME@best` means: the newest sound checkpoint, or that one.
  * @throws E150, E155 no such run or checkpoint · E180 another tokenizer · what the reader refuses
  */
-export function loadAnyRun(spec: string, { root, backend = null, threads = null }: LoadOptions = {}): LoadedAny {
+export function loadAnyRun(spec: string, { root, backend = null, threads = null, weights }: LoadOptions = {}): LoadedAny {
   const { name, folder, step } = resolveRun(spec, { root });
   const found = findCheckpoint(folder, { step });
   if (!found) throw new QkvError('E152', `run "${name}" has no checkpoint yet`, { name });
@@ -76,7 +78,7 @@ export function loadAnyRun(spec: string, { root, backend = null, threads = null 
       path,
     });
   }
-  const any = loadModel(found.folder, { strict: config.from === null });
+  const any = loadModel(found.folder, { strict: config.from === null, weights });
   return { name, folder, checkpoint: found.folder, step: found.step, config, any, tokenizer, endIds: endIdsOf(found.folder) };
 }
 

@@ -194,7 +194,7 @@ export function loadEncoder<K extends EncoderTask = EncoderTask>(
   try {
     const wanted = [...stateDict(model)].map(([name, t]) => ({ t, ...bertStoredAs(variant, task, name) }));
     const mayBeNew = task === saved ? /pooler\./ : otherParts;
-    const fresh = fillPublished(source, wanted, `${variant}.`, otherParts, (name) => mayBeNew.test(name));
+    const fresh = fillPublished(source, wanted, `${variant}.`, otherParts, { optional: (name) => mayBeNew.test(name) });
     return { model, task, variant, fresh };
   } catch (error) {
     dispose(model);

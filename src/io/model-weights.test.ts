@@ -1,10 +1,13 @@
-import { mkdtempSync, rmSync, truncateSync } from 'node:fs';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Rng, scope, Tensor } from '../tensor/index.ts';
+import { buildDecoder } from '../models/index.ts';
+import { dispose, quantise, stateDict } from '../nn/index.ts';
+import { memory, Rng, scope, Tensor } from '../tensor/index.ts';
 import { fromFloat32 } from './floats.ts';
-import { fillFrom } from './model-weights.ts';
+import { publishedConfig, storedAs, storedBytes } from './hugging-face.ts';
+import { fillFrom, loadPretrained } from './model-weights.ts';
 import { openSafetensors, parseSafetensors, type SafetensorsReader, safetensorsBytes, writeSafetensors } from './safetensors.ts';
 
 // Tensors of 4.6 MB and more, so that they pass through several windows; 1-D, scalar and empty ones beside them.
@@ -92,6 +95,54 @@ test('the backend widens every f16 and bf16 as the windows do: zeros, subnormals
     rmSync(folder, { recursive: true });
   }
 });
+
+const shapes = {
+  llama: { dModel: 64, dFF: 96, nHead: 2, nKvHead: 1, vocabSize: 1003, tied: true },
+  gpt2: { dModel: 64, dFF: 256, nHead: 2, nKvHead: 2, vocabSize: 1003, tied: true },
+} as const;
+
+test.each([
+  ['llama', 'int8', 'F32'],
+  ['llama', 'int4', 'BF16'],
+  ['llama', 'bf16', 'BF16'],
+  ['gpt2', 'int8', 'F32'],
+] as const)(
+  '%s in %s from a file in %s: the bits that quantise() makes of the whole model, without the memory for it',
+  (family, weights, dtype) => {
+    const folder = mkdtempSync(join(tmpdir(), 'qkv-small-'));
+    try {
+      const shape = {
+        ...{ nLayer: 2, contextLength: 32, ropeBase: 10_000, normEps: 1e-5, qkNorm: false, dropout: 0 },
+        ...shapes[family],
+      };
+      const model = buildDecoder({ ...shape, model: family, seed: 1 }, shape.vocabSize);
+      const entries = [...stateDict(model)].map(([ours, t]) => {
+        const { name, transposed } = storedAs(family, ours);
+        const at = transposed ? [t.shape[1], t.shape[0]] : [...t.shape];
+        const numbers = new Float32Array(storedBytes(t, transposed).slice().buffer);
+        return { name, dtype, shape: at, bytes: fromFloat32(dtype, numbers) };
+      });
+      writeSafetensors(join(folder, 'model.safetensors'), entries);
+      writeFileSync(join(folder, 'config.json'), JSON.stringify(publishedConfig(family, shape)));
+      const largest = Math.max(...[...stateDict(model).values()].filter((t) => t.shape[0] < 1003).map((t) => t.size * 4));
+      dispose(model);
+
+      const whole = loadPretrained(folder).model;
+      quantise(whole, weights);
+      const before = (memory.peakBytes = memory.liveBytes);
+      const small = loadPretrained(folder, { weights }).model;
+      expect(memory.peakBytes - memory.liveBytes).toBeLessThanOrEqual(family === 'gpt2' ? 2 * largest : 0); // what the file keeps turned is made whole, from a window
+      expect(memory.liveBytes - before).toBeLessThan(1003 * 64 * 4); // less than the embeddings alone in f32
+      const [a, b] = [stateDict(whole), stateDict(small)];
+      expect([...b.keys()]).toEqual([...a.keys()]);
+      for (const [name, t] of a) expect(b.get(name)!.readSync(), name).toEqual(t.readSync());
+      dispose(whole);
+      dispose(small);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
 
 test('a file that grows short while the backend reads it is refused as changed, and nothing hangs', () => {
   using _ = scope('short');

@@ -1,8 +1,8 @@
-import { join } from 'node:path';
 import { buildDecoder, type Decoder } from '../models/index.ts';
-import { dispose, stateDict } from '../nn/index.ts';
-import { backend, type DType, type FilePart, Rng, Tensor } from '../tensor/index.ts';
+import { dispose, quantise, smallMatrices, stateDict, type WeightPrecision } from '../nn/index.ts';
+import { backend, type DType, type FilePart, type QuantisedWeight, Rng, Tensor } from '../tensor/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
+import { toFloat32 } from './floats.ts';
 import { type Family, type PublishedShape, settingsOfPublished, type Stored, storedAs } from './hugging-face.ts';
 import { phi3StoredAs } from './hugging-face-decoders.ts';
 import { openSafetensors, type SafetensorsReader } from './safetensors.ts';
@@ -32,6 +32,8 @@ export interface FillOptions {
   strict: boolean;
   /** Names that may be in the file without being wanted. */
   ignore?: RegExp;
+  /** What takes the place of a wanted matrix, to be filled instead of it (nn's `smallMatrices`): it never exists whole in f32. */
+  small?: (t: Tensor) => QuantisedWeight | undefined;
 }
 
 /**
@@ -52,16 +54,41 @@ export function fillFrom(
   file: SafetensorsReader,
   path: string,
   wanted: readonly Wanted[],
-  { strict, ignore }: FillOptions,
+  { strict, ignore, small }: FillOptions,
 ): void {
   const named = wanted.map((w) => ({ ...w, name: [w.name, ...(w.aliases ?? [])].find((n) => file.tensors.has(n)) ?? w.name }));
   checkAll(file, path, named, strict, ignore);
   const window = file.windows ? new ArrayBuffer(Math.max(WINDOW, ...named.map((w) => rowBytes(file, w)))) : undefined;
   const order = new Map([...file.tensors.keys()].map((name, i) => [name, i]));
   named.sort((a, b) => order.get(a.name)! - order.get(b.name)!); // as they lie in the file
-  const done = strict ? 0 : fillDirectly(file, named);
-  for (const w of named.slice(done)) fill(file, path, w, strict, window);
+  const whole = named.filter((w) => {
+    const q = small?.(w.t);
+    if (q) fillSmall(file, path, w, q, strict, window);
+    return !q;
+  });
+  const done = strict ? 0 : fillDirectly(file, whole);
+  for (const w of whole.slice(done)) fill(file, path, w, strict, window);
 }
+
+/** A matrix of few bits from the rows of the file; one that the file keeps turned is made whole before. */
+function fillSmall(
+  file: SafetensorsReader,
+  path: string,
+  w: Wanted,
+  small: QuantisedWeight,
+  strict: boolean,
+  window?: ArrayBuffer,
+): void {
+  if (w.transposed) {
+    fill(file, path, w, strict, window);
+    small.setRows(0, w.t.readSync() as Float32Array);
+  } else eachWindow(file, path, w, strict, window, 8, (from, values, dtype) => small.setRows(from, widened(values, dtype)));
+  w.t.free('its model was loaded in fewer bits');
+}
+const widened = (values: Float32Array | Uint16Array, dtype: DType): Float32Array =>
+  values instanceof Float32Array
+    ? values
+    : toFloat32(dtype === 'bf16' ? 'BF16' : 'F16', new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 
 /** Lets the backend read the file itself, where it can; returns how many of `wanted` are filled, from the first on. */
 function fillDirectly({ direct, tensors }: SafetensorsReader, wanted: readonly Wanted[]): number {
@@ -131,6 +158,23 @@ const rowBytes = (file: SafetensorsReader, w: Wanted): number => {
 };
 
 function fill(file: SafetensorsReader, path: string, w: Wanted, strict: boolean, window?: ArrayBuffer): void {
+  const { t, transposed } = w;
+  eachWindow(file, path, w, strict, window, 1, (from, values, dtype, shape) => {
+    if (dtype === 'f32' && !transposed) t.writeAt(from * (values.length / Math.max(1, shape[0] ?? 1)), values);
+    else place(t, Tensor.from(values, shape, dtype), from, transposed);
+  });
+}
+
+/** Calls `use` for a few rows after another of the part of the file that is ours: the first row, their numbers, and the shape of these. */
+function eachWindow(
+  file: SafetensorsReader,
+  path: string,
+  w: Wanted,
+  strict: boolean,
+  window: ArrayBuffer | undefined,
+  multiple: number,
+  use: (from: number, values: Float32Array | Uint16Array, dtype: DType, shape: number[]) => void,
+): void {
   const { t, name, transposed, rows } = w;
   const dtype = floats[file.tensors.get(name)!.dtype]!;
   const width = dtype === 'f32' ? 4 : 2;
@@ -138,21 +182,23 @@ function fill(file: SafetensorsReader, path: string, w: Wanted, strict: boolean,
   const rowValues = shape.slice(1).reduce((a, b) => a * b, 1);
   const first = rows ? rows.from * rowValues * width : 0;
   const count = t.size / Math.max(1, rowValues); // rows
-  const atOnce = window ? Math.max(1, Math.floor(WINDOW / Math.max(1, rowValues * width))) : count;
+  const fitting = Math.floor(WINDOW / Math.max(1, rowValues * width) / multiple) * multiple;
+  const atOnce = window ? Math.max(multiple, fitting) : count;
   // Where reading a part costs as much as the whole, the whole is read once.
   const all = window ? undefined : file.read(name);
   for (let from = 0; from < count && rowValues > 0; from += atOnce) {
     const n = Math.min(atOnce, count - from);
-    const start = first + from * rowValues * width;
-    const bytes = all ? all.subarray(start, start + n * rowValues * width) : new Uint8Array(window!, 0, n * rowValues * width);
+    const [start, length] = [first + from * rowValues * width, n * rowValues * width];
+    const bytes = all
+      ? all.subarray(start, start + length)
+      : new Uint8Array(length <= window!.byteLength ? window! : new ArrayBuffer(length), 0, length);
     if (!all) file.readInto(name, start, bytes);
     const values =
       dtype === 'f32'
         ? new Float32Array(bytes.buffer, bytes.byteOffset, n * rowValues)
         : new Uint16Array(bytes.buffer, bytes.byteOffset, n * rowValues);
     if (strict) checkValues(values, from * rowValues, w, path);
-    if (dtype === 'f32' && !transposed) t.writeAt(from * rowValues, values);
-    else place(t, Tensor.from(values, [n, ...shape.slice(1)], dtype), from, transposed);
+    use(from, values, dtype, [n, ...shape.slice(1)]);
   }
 }
 
@@ -180,12 +226,6 @@ function checkValues(values: Float32Array | Uint16Array, at: number, { name, non
   }
 }
 
-/** The weights of a checkpoint folder of ours into `model`. @throws CheckpointError as fillTensors */
-export function loadWeights(folder: string, family: Family, model: Decoder): void {
-  const wanted = [...stateDict(model)].map(([name, t]) => ({ t, ...storedAs(family, name) }));
-  fillTensors(join(folder, 'model.safetensors'), wanted, { strict: true });
-}
-
 export interface LoadedDecoder {
   model: Decoder;
   settings: PublishedShape & { model: Family };
@@ -198,9 +238,13 @@ export interface LoadedDecoder {
 /**
  * A decoder from a folder in Hugging Face's layout, as `save_pretrained` writes it: config.json and the weights (safetensors or PyTorch, whole
  * or in shards), or from what `openPublished` opened. Tied heads and the mask buffers of older GPT-2 files may be there and are passed over.
+ * `weights`: the matrices as `quantise` makes them, one after another, so that the memory needed is that of the small ones.
  * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader
  */
-export function loadPretrained(source: PublishedSource, { dropout = 0 }: { dropout?: number } = {}): LoadedDecoder {
+export function loadPretrained(
+  source: PublishedSource,
+  { dropout = 0, weights = 'f32' }: { dropout?: number; weights?: WeightPrecision } = {},
+): LoadedDecoder {
   const { file, config } = configOf(source);
   const settings = { ...settingsOfPublished(config, file), dropout };
   const model = buildDecoder({ ...settings, seed: 0 }, settings.vocabSize, Rng.none); // all of it is in the file, or it is refused
@@ -209,7 +253,8 @@ export function loadPretrained(source: PublishedSource, { dropout = 0 }: { dropo
   const stored = modelType === 'phi3' ? (ours: string) => phi3StoredAs(settings, ours, plain) : plain;
   try {
     const wanted = [...stateDict(model)].map(([name, t]) => ({ t, ...stored(name) }));
-    fillPublished(source, wanted, prefixes[settings.model], publishedExtras(settings));
+    fillPublished(source, wanted, prefixes[settings.model], publishedExtras(settings), { small: smallMatrices(model, weights) });
+    if (weights !== 'f32') quantise(model, weights);
     return { model, settings, modelType, stored };
   } catch (error) {
     dispose(model);
@@ -237,7 +282,7 @@ export function fillPublished(
   wanted: readonly Wanted[],
   prefix: string,
   ignore: RegExp,
-  optional: (name: string) => boolean = () => false,
+  { optional = () => false, small }: { optional?: (name: string) => boolean } & Pick<FillOptions, 'small'> = {},
 ): string[] {
   const folder = typeof source === 'string' ? source : source.source;
   const file = typeof source === 'string' ? openWeights(source) : source.weights;
@@ -250,7 +295,7 @@ export function fillPublished(
       file,
       folder,
       named.filter((w) => !fresh.includes(w)),
-      { strict: false, ignore },
+      { strict: false, ignore, small },
     );
     return fresh.map((w) => w.name);
   } finally {

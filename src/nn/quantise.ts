@@ -26,28 +26,59 @@ export function quantise(model: object, precision: WeightPrecision): Quantised {
   const done: Quantised = { bytesBefore: 0, bytesAfter: 0, kept: [] };
   freeze(model);
   if (precision === 'f32') return done;
-  const made = new Map<Tensor, Tensor | QuantisedWeight | undefined>();
-  for (const [path, module] of walk(model)) {
-    if (!(module instanceof Linear || (module instanceof Embedding && !/position/i.test(path)))) continue;
-    const { weight } = module;
-    if (!(weight instanceof Tensor)) continue; // it has been done before
-    if (!made.has(weight)) made.set(weight, smaller(weight, precision));
-    const small = made.get(weight);
-    if (small === undefined) done.kept.push(`${path}.weight`);
-    // A QuantisedWeight is no Tensor, but it is all that linear() and rows() ask of one.
-    else (module as { weight: Tensor | QuantisedWeight }).weight = small;
-  }
-  for (const [weight, small] of made) {
-    if (small === undefined) continue;
+  for (const [weight, places] of matricesOf(model)) {
+    const small = smaller(weight, precision);
+    if (small === undefined) {
+      done.kept.push(...places.map(({ path }) => `${path}.weight`));
+      continue;
+    }
     done.bytesBefore += bytesOf(weight);
     done.bytesAfter += bytesOf(small);
+    put(small, places);
     weight.free(`its model was quantised to ${precision}`);
   }
   return done;
 }
 
+/**
+ * The same for a model that is still to be filled: gives, for one of its matrices, the small one that has taken its place, to be set row by row; undefined for
+ * tensors that stay. Whoever has filled the model calls `quantise`, for the few that cannot be made so (bf16 with rows that are no multiple of 32).
+ */
+export function smallMatrices(model: object, precision: WeightPrecision): (t: Tensor) => QuantisedWeight | undefined {
+  const matrices = precision === 'f32' ? new Map<Tensor, Place[]>() : matricesOf(model);
+  return (t) => {
+    const places = matrices.get(t);
+    if (!places || t.shape[1] % BLOCK !== 0) return undefined;
+    const small = new QuantisedWeight(bitsOf[precision as keyof typeof bitsOf], t.shape);
+    put(small, places);
+    return small;
+  };
+}
+
+interface Place {
+  path: string;
+  module: Linear | Embedding;
+}
+/** What becomes smaller, and the modules that hold it: several where weights are tied. */
+function matricesOf(model: object): Map<Tensor, Place[]> {
+  const found = new Map<Tensor, Place[]>();
+  for (const [path, module] of walk(model)) {
+    if (!(module instanceof Linear || (module instanceof Embedding && !/position/i.test(path)))) continue;
+    const { weight } = module;
+    if (!(weight instanceof Tensor) || weight.dtype !== 'f32') continue; // it has been done before
+    found.set(weight, [...(found.get(weight) ?? []), { path, module }]);
+  }
+  return found;
+}
+// A QuantisedWeight is no Tensor, but it is all that linear() and rows() ask of one.
+function put(weight: Tensor | QuantisedWeight, places: readonly Place[]): void {
+  for (const { module } of places) (module as { weight: Tensor | QuantisedWeight }).weight = weight;
+}
+
+const BLOCK = 32;
+const bitsOf = { bf16: 16, int8: 8, int4: 4 } as const;
 function smaller(weight: Tensor, precision: Exclude<WeightPrecision, 'f32'>): Tensor | QuantisedWeight | undefined {
-  if (weight.shape[1] % 32 === 0) return QuantisedWeight.from(weight, { bf16: 16, int8: 8, int4: 4 }[precision] as 16 | 8 | 4);
+  if (weight.shape[1] % BLOCK === 0) return QuantisedWeight.from(weight, bitsOf[precision]);
   return precision === 'bf16' ? weight.contiguousCopy('bf16').asParameter().freeze() : undefined;
 }
 const bytesOf = (w: Tensor | QuantisedWeight): number =>

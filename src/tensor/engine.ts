@@ -56,17 +56,27 @@ export function run<N extends KernelName>(
 export class Storage {
   refs = 1;
   readonly backend: Backend;
-  readonly buffer: Buffer;
-  constructor(bytes: number) {
+  #buffer: Buffer | undefined;
+  /** `later`: the memory is taken when it is first asked for. */
+  constructor(
+    readonly bytes: number,
+    later = false,
+  ) {
     this.backend = backend();
-    this.buffer = this.backend.alloc(bytes);
-    memory.liveBytes += bytes;
+    if (!later) this.#take();
+  }
+  get buffer(): Buffer {
+    return this.#buffer ?? this.#take();
+  }
+  #take(): Buffer {
+    this.#buffer = this.backend.alloc(this.bytes);
+    memory.liveBytes += this.bytes;
     if (memory.liveBytes > memory.peakBytes) memory.peakBytes = memory.liveBytes;
+    return this.#buffer;
   }
   release(): void {
-    if (--this.refs === 0) {
-      memory.liveBytes -= this.buffer.bytes;
-      this.backend.free(this.buffer);
-    }
+    if (--this.refs > 0 || !this.#buffer) return;
+    memory.liveBytes -= this.bytes;
+    this.backend.free(this.#buffer);
   }
 }

@@ -31,7 +31,7 @@ export const normal = (seed: number, i: number): number =>
 
 /** A stream of draws with a place in it. `seed` and `at` are all of its state. */
 export class Rng {
-  /** For weights that will be overwritten: `Tensor.normal` leaves its memory as it is. */
+  /** For weights that will be overwritten: `Tensor.normal` draws nothing, and takes its memory when it is first written. */
   static readonly none = new Rng(0);
   at = 0;
   constructor(readonly seed = 1) {}

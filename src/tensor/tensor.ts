@@ -113,8 +113,9 @@ export class Tensor implements View {
   }
   /** Independent normal draws of mean 0 and standard deviation `std`; one fork of `rng` a call. */
   static normal(shape: Shape, std: number, rng: Rng): Tensor {
+    if (rng === Rng.none) return new Tensor(new Storage(4 * size(shape), true), shape, stridesOf(shape), 0, 'f32', 'normal');
     const t = Tensor.empty(shape, 'f32', undefined, 'normal');
-    if (rng !== Rng.none) run('random', [], [t], { kind: 'normal', seed: rng.fork(), scale: std, shift: 0 });
+    run('random', [], [t], { kind: 'normal', seed: rng.fork(), scale: std, shift: 0 });
     return t;
   }
   /** Independent draws from [low, high). */

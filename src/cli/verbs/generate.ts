@@ -145,8 +145,9 @@ export const generate: Verb = {
     else if (prompts.length === 0 && !process.stdin.isTTY) prompts.push(readFileSync(0, 'utf8').replace(/\r?\n$/, ''));
     if (prompts.length === 0 || prompts.some((p) => p === ''))
       throw new QkvError('E161', 'the prompt is empty', { verb: 'generate' });
-    const loaded = loadAnyRun(spec, { root: args.flags['root'] as string | undefined });
-    quantise(loaded.any.model, (args.flags['weights'] ?? 'f32') as WeightPrecision);
+    const weights = (args.flags['weights'] ?? 'f32') as WeightPrecision;
+    const loaded = loadAnyRun(spec, { root: args.flags['root'] as string | undefined, weights });
+    quantise(loaded.any.model, weights); // what was not made so while it was loaded
     if (loaded.any.kind === 'encoder') return fill(loaded, loaded.any.model, prompts, options, out);
     if (loaded.any.kind === 'encoder-decoder' || loaded.config.objective === 'pairs')
       return answer(

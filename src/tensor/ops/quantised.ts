@@ -18,21 +18,33 @@ export class QuantisedWeight {
   /** (⌈N/8⌉, bytes of eight rows), u8 */
   readonly codes: Tensor;
 
-  private constructor(
+  /** Of `shape` (N, K), with K a multiple of 32; its rows are to be set. */
+  constructor(
     readonly bits: Bits,
     shape: Shape,
-    bytes: Uint8Array,
   ) {
+    check(shape.length === 2, () => `quantise: a weight must be (N, K), but is ${show(shape)}`);
     this.shape = shape;
     this.size = size(shape);
-    this.codes = Tensor.from(bytes, [Math.ceil(shape[0] / GROUP), groupLayout(bits, shape[1]).bytes], 'u8')
+    this.codes = Tensor.empty([Math.ceil(shape[0] / GROUP), groupLayout(bits, shape[1]).bytes], 'u8')
       .asParameter()
       .freeze();
   }
   /** w (N, K), f32, with K a multiple of 32; it is read, not changed. */
   static from(w: Tensor, bits: Bits): QuantisedWeight {
-    check(w.shape.length === 2, () => `quantise: a weight must be (N, K), but is ${show(w.shape)}`);
-    return new QuantisedWeight(bits, w.shape, quantiseRows(w.readSync(), w.shape[1], bits));
+    const small = new QuantisedWeight(bits, w.shape);
+    small.setRows(0, w.readSync() as Float32Array);
+    return small;
+  }
+  /** Rounds `values`, whole rows from the `first`-th on, a multiple of eight; the last of them ends a group of eight rows or the matrix. */
+  setRows(first: number, values: Float32Array): void {
+    const [N, K] = this.shape;
+    const end = first + values.length / K;
+    check(
+      first % GROUP === 0 && Number.isInteger(end) && end <= N && (end % GROUP === 0 || end === N),
+      () => `quantise: rows ${first} … ${end} of ${show(this.shape)} are no whole groups of ${GROUP}`,
+    );
+    this.codes.writeAt((first / GROUP) * this.codes.shape[1], quantiseRows(values, K, this.bits));
   }
   /** x (…, K) → x Wᵀ + bias (…, N). x is rounded to 8 bits a number, 32 of them sharing a scale. */
   linear(x: Tensor, bias?: Tensor): Tensor {
@@ -47,7 +59,7 @@ export class QuantisedWeight {
     );
     this.#refuseGradient(x, bias);
     const y = Tensor.empty([...x.shape.slice(0, -1), N], 'f32', undefined, 'linear');
-    run('linearQuantised', [rows(x), this.codes, bias, undefined], [rows(y)], { bits: this.bits });
+    run('linearQuantised', [rows(x), this.codes, bias], [rows(y)], { bits: this.bits });
     return y;
   }
   /** Rows by ids: (…shape, K). */

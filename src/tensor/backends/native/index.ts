@@ -114,9 +114,12 @@ export function createNative(): NativeBackend | undefined {
   cached = {
     name: 'native',
     alloc(bytes): NativeBuffer {
+      const [first, second] = [area[0]!, area[1]!]; // of a command that is being encoded: memory may be asked for by looking at a view
       addon.alloc(bytes);
-      const id = area[0]!;
-      if (id >= 0) return { id, bytes, node: area[1]! };
+      const [id, node] = [area[0]!, area[1]!];
+      area[0] = first;
+      area[1] = second;
+      if (id >= 0) return { id, bytes, node };
       const { availableBytes, liveBytes, limitBytes } = memory();
       throw new QkvError(
         'E121',
