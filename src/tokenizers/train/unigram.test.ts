@@ -56,9 +56,9 @@ test('a vocabulary too small for the characters is refused', () => {
   expect(() => trainUnigram(texts, { vocabSize: 10 })).toThrow(expect.objectContaining({ code: 'TOKENIZER' }));
 });
 
-test('branching seeds, as SentencePiece has them: a word that is always followed by a blank is no piece; all seeds find it', () => {
+test('asSentencePiece: a word that is always followed by a blank is no piece; without it, it is', () => {
   const sentences = Array.from({ length: 60 }, (_, i) => `no${i % 7} weather ma${i % 5}`);
-  const pieces = (seeds: 'all' | 'branching') => trainUnigram(sentences, { vocabSize: 40, characterCoverage: 1, seeds });
-  expect(pieces('all').tokenToId('▁weather')).toBeDefined();
-  expect(pieces('branching').tokenToId('▁weather')).toBeUndefined();
+  const pieces = (asSentencePiece: boolean) => trainUnigram(sentences, { vocabSize: 40, characterCoverage: 1, asSentencePiece });
+  expect(pieces(false).tokenToId('▁weather')).toBeDefined();
+  expect(pieces(true).tokenToId('▁weather')).toBeUndefined();
 });

@@ -50,8 +50,7 @@ try {
     ],
   ];
   for (const [name, like] of Object.entries({
-    'ours as SentencePiece': { seeds: 'branching', refit: false },
-    'ours, its seeds': { seeds: 'branching' },
+    'ours as SentencePiece': { asSentencePiece: true },
     ours: {},
   } as const)) {
     const start = performance.now();
