@@ -29,7 +29,7 @@ export async function answersOf(
     onAnswer?: (done: number, of: number) => void | Promise<void>;
   } = {},
 ): Promise<Answers> {
-  const writer = pairWriter(any, tokenizer);
+  const writer = pairWriter(any, tokenizer, { prefix: config.objective === 'prefix' });
   const { val } = await readPairs(config, tokenizer, writer.endId, { whole, together: any.kind === 'decoder' });
   const count = Math.min(most, val.length);
   const rows: Answers['rows'] = [];

@@ -41,11 +41,13 @@ export function checkpointFiles(
   state: TrainerState,
   tokenizerJson: string,
   ids: NamedIds,
+  others: readonly CheckpointFile[] = [],
 ): CheckpointFile[] {
-  const weights = [...stateDict(any.model)].map(([name, t]) => {
-    const { name: stored, transposed } = any.stored(name);
-    return entry(stored, t, transposed);
-  });
+  const weights = new Map<string, ReturnType<typeof entry>[]>();
+  for (const [name, t] of stateDict(any.model)) {
+    const { name: stored, transposed, file = 'model.safetensors' } = any.stored(name);
+    weights.set(file, [...(weights.get(file) ?? []), entry(stored, t, transposed)]);
+  }
   const moments = [...optimizer.state()].map(([name, t]) => entry(name, t));
   const writes = { bos_token_id: ids.end ?? null, eos_token_id: ids.end ?? null, max_length: any.contextLength };
   const reads = { decoder_start_token_id: ids.start ?? null, pad_token_id: ids.pad ?? null };
@@ -56,7 +58,8 @@ export function checkpointFiles(
     { name: 'config.json', bytes: json(any.published(ids)) },
     ...(generation ? [{ name: 'generation_config.json', bytes: json(generation) }] : []),
     { name: 'tokenizer.json', bytes: tokenizerJson },
-    { name: 'model.safetensors', write: (sink) => void writeTensors(sink, weights) },
+    ...others,
+    ...[...weights].map(([name, tensors]): CheckpointFile => ({ name, write: (sink) => void writeTensors(sink, tensors) })),
     { name: 'optimizer.safetensors', write: (sink) => void writeTensors(sink, moments) },
     { name: 'trainer.json', bytes: json(state) },
   ];

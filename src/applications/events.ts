@@ -10,8 +10,14 @@ export interface Score {
   tokens: number;
   /** Of text that is read on: bits a byte of it, comparable over tokenizers. */
   bitsPerByte?: number;
-  /** Of masked tokens: the share that the first guess got right. */
+  /** The share of the questions that the first guess got right: masked tokens, the targets of sources. */
   accuracy?: number;
+  /** Targets that a source could choose from. */
+  candidates?: number;
+  /** The share of second halves of which it was known whether they follow. */
+  nextAccuracy?: number;
+  /** Of replaced tokens: 2·found / (2·found + missed + real ones suspected). */
+  f1?: number;
 }
 
 /** What happens while a run trains, for whoever shows it. The log holds the same. */
@@ -32,7 +38,7 @@ export type TrainEvent =
       data?: Manifest;
       /** Of pairs: how many there are, and how many were too long. */
       pairs?: { train: number; val: number; skipped: number };
-      /** ln V: the loss of a uniform guess. */
+      /** The loss of a uniform guess: ln V where a token is asked. */
       uniformLossNats: number;
       backend: string;
       /** Checkpoints that a resume passed over, and why. */

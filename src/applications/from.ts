@@ -30,7 +30,7 @@ export function fromFolder(from: string): { folder: string } {
 export function withFrom(config: TrainConfig, places: ReadonlyMap<string, Place>): TrainConfig {
   if (config.from === null) return config;
   const { folder } = fromFolder(config.from);
-  const any = loadModel(folder);
+  const any = loadModel(folder, { objective: config.objective });
   const shape = shapeSettings(any);
   dispose(any.model);
   for (const [key, value] of Object.entries(shape)) {

@@ -12,7 +12,7 @@ import {
   writeSafetensorsTo,
 } from '../io/index.ts';
 import { dispose, parameterCount } from '../nn/index.ts';
-import { resolve, type TrainConfig } from '../settings/index.ts';
+import { familyOf, resolve, type TrainConfig } from '../settings/index.ts';
 import { type Tokenizer, tokenizerFromJson } from '../tokenizers/index.ts';
 import { json, type LoadedPublished, loadPublished } from './exchange.ts';
 import { type AnyModel, shapeSettings } from './model-folder.ts';
@@ -75,7 +75,7 @@ async function importPublished(
     throw new QkvError('E180', `the model has ${vocabSize} entries, its tokenizer ${tokenizer.vocabSize}`, {
       ...{ expected: vocabSize, found: tokenizer.vocabSize, path: published.source },
     });
-  if (loaded.kind === 'encoder' && loaded.task !== 'maskedLM')
+  if (loaded.kind === 'encoder' && loaded.task !== 'maskedLM' && loaded.task !== 'replaced')
     notes.push(`saved for another task than masks (${loaded.task}): generate and train give it a new head for masks`);
   const kept = [...tensors.keys()].filter((n) => read.has(n));
   const entries = kept.map((n) => {
@@ -153,14 +153,15 @@ function tokenizerOf(published: Published, notes: string[]): Tokenizer | undefin
 /** The run's config.json: the model's shape among the settings of training, and where it begins: `qkv train runs/NAME/config.json data=…` goes on from it. */
 function settingsOfRun(loaded: LoadedPublished): TrainConfig {
   const model = loaded.kind === 'encoder' && !('bert' in loaded.model) ? { bert: loaded.model } : loaded.model;
-  const family = loaded.kind === 'decoder' ? loaded.settings.model : loaded.kind === 'encoder' ? 'bert' : 't5';
+  const encoder = loaded.kind === 'encoder' && loaded.variant === 'electra' ? 'electra' : 'bert';
+  const family = loaded.kind === 'decoder' ? loaded.settings.model : loaded.kind === 'encoder' ? encoder : 't5';
   const shape = shapeSettings({ kind: loaded.kind, family, model } as unknown as AnyModel);
   const body = ('bert' in model ? model.bert : model) as { config: { contextLength: number; vocabSize: number } };
   const { contextLength, vocabSize } = body.config;
   const known = {
     ...shape,
     contextLength,
-    objective: ({ decoder: 'causal', encoder: 'masked', 'encoder-decoder': 'pairs' } as const)[loaded.kind],
+    objective: loaded.kind === 'encoder-decoder' ? 'pairs' : familyOf(family).objectives[0],
     ...(vocabSize >= 257 ? { vocabSize } : {}), // of a bpe vocabulary; smaller ones are found with the tokenizer
   };
   const at = { argument: 'import' };

@@ -1,35 +1,15 @@
 // A model of any family, and the folder that holds it: made from settings, or read from what we or others have published.
 
-import { join } from 'node:path';
-import { QkvError } from '../errors.ts';
-import {
-  bertStoredAs,
-  fillTensors,
-  loadEncoder,
-  loadEncoderDecoder,
-  publishedBertConfig,
-  publishedT5Config,
-  t5StoredAs,
-} from '../io/index.ts';
-import {
-  type Family,
-  publishedConfig,
-  type PublishedShape,
-  settingsOfPublished,
-  type Stored,
-  storedAs,
-} from '../io/hugging-face.ts';
+import { loadEncoderDecoder, publishedT5Config, t5StoredAs } from '../io/index.ts';
+import { type Family, publishedConfig, type PublishedShape, settingsOfPublished, storedAs } from '../io/hugging-face.ts';
 import { loadPretrained } from '../io/model-weights.ts';
 import { readPublishedConfig } from '../io/published.ts';
 import {
-  Bert,
-  type BertVariant,
   buildDecoder,
   ConvTranslator,
   type ConvTranslatorConfig,
   type Decoder,
   type EncoderDecoder,
-  MaskedLM,
   RnnTranslator,
   type RnnTranslatorConfig,
   T5,
@@ -38,40 +18,23 @@ import {
   Transformer,
   type TransformerConfig,
 } from '../models/index.ts';
-import { dispose, quantise, smallMatrices, stateDict, type WeightPrecision } from '../nn/index.ts';
-import { type FamilyName, familyOf, type TrainConfig } from '../settings/index.ts';
+import { quantise, type WeightPrecision } from '../nn/index.ts';
+import { familyOf, type TrainConfig } from '../settings/index.ts';
 import { Rng } from '../tensor/index.ts';
+import { type AnyModel, type Encoder, filled } from './any-model.ts';
+import { loadedEncoder, newEncoder } from './encoder-folder.ts';
 
-/** Ids with a meaning: what config.json says of the tokenizer. */
-export interface NamedIds {
-  /** Ends a text. */
-  end?: number;
-  pad?: number;
-  /** What a decoder is given before its first token. */
-  start?: number;
-}
-
-type Kinds = { decoder: Decoder; encoder: MaskedLM; 'encoder-decoder': EncoderDecoder };
-interface Common {
-  family: FamilyName;
-  vocabSize: number;
-  contextLength: number;
-  /** config.json, with the ids that it names. */
-  published: (ids: NamedIds) => Record<string, unknown>;
-  /** The name and layout of one of our tensors in model.safetensors. */
-  stored: (ours: string) => Stored;
-}
-/** A model with all that its folder needs. */
-export type AnyModel = { [K in keyof Kinds]: Common & { kind: K; model: Kinds[K] } }[keyof Kinds];
+export type { AnyModel, NamedIds } from './any-model.ts';
 
 /** A new model with random weights, as the settings say. */
 export function buildModel(config: TrainConfig, vocabSize: number): AnyModel {
-  const { model: family, seed, nLayer, nHead, dModel, dFF, contextLength, dropout, tied } = config;
+  const { model: family, objective, seed, nLayer, nHead, dModel, dFF, contextLength, dropout, tied } = config;
   const rng = new Rng(seed);
   const shape = { vocabSize, contextLength, nLayer, nHead, dModel, dFF, dropout };
   switch (family) {
     case 'bert':
-      return encoder(new MaskedLM(new Bert({ ...shape, pooler: false }, rng), rng), 'bert');
+    case 'electra':
+      return newEncoder(objective, shape, rng);
     case 't5':
       return t5(new T5({ ...shape, tied }, rng));
     case 'transformer':
@@ -105,16 +68,6 @@ const decoder = (model: Decoder, settings: PublishedShape & { model: Family }): 
   contextLength: settings.contextLength,
   published: ({ end }) => publishedConfig(settings.model, settings, end),
   stored: (ours) => storedAs(settings.model, ours, settings),
-});
-
-const encoder = (model: MaskedLM, variant: BertVariant): AnyModel => ({
-  kind: 'encoder',
-  family: 'bert',
-  model,
-  vocabSize: model.bert.config.vocabSize,
-  contextLength: model.bert.config.contextLength,
-  published: ({ pad }) => publishedBertConfig(variant, 'maskedLM', model.bert.config, { padId: pad }),
-  stored: (ours) => bertStoredAs(variant, 'maskedLM', ours),
 });
 
 const t5 = (model: T5): AnyModel => ({
@@ -171,30 +124,32 @@ const OWN = 'qkv_';
 /**
  * The model in a folder: one of our checkpoints, or any published one that io/ reads. `dropout` is of the training to come.
  * `strict`: the folder is our own, all weights are f32 and finite.
+ * `objective`: what an encoder is asked; its family's own when left out. `seed`: of parts that the folder lacks.
  * `weights`: a decoder that only writes, with its matrices in fewer bits.
- * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader · QkvError E114 for a family that is not trained here
+ * @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the reader
  */
 export function loadModel(
   folder: string,
   {
     dropout = 0,
     labelSmoothing,
+    objective = null,
+    seed = 0,
     strict = false,
     weights = 'f32',
-  }: { dropout?: number; labelSmoothing?: number; strict?: boolean; weights?: WeightPrecision } = {},
+  }: Partial<Pick<TrainConfig, 'dropout' | 'labelSmoothing' | 'objective' | 'seed'>> & {
+    strict?: boolean;
+    weights?: WeightPrecision;
+  } = {},
 ): AnyModel {
   const { file, config } = readPublishedConfig(folder);
   const type = String(config['model_type']);
   if (type === 't5' || type === 'mt5') return t5(loadEncoderDecoder(folder, { dropout }).model);
-  if (['bert', 'roberta', 'xlm-roberta', 'camembert', 'distilbert'].includes(type)) {
-    const { model, variant } = loadEncoder(folder, { task: 'maskedLM', dropout });
-    return encoder(model, variant);
+  if (['bert', 'roberta', 'xlm-roberta', 'camembert', 'distilbert', 'electra'].includes(type)) {
+    const possible = familyOf(type === 'electra' ? 'electra' : 'bert').objectives;
+    const asked = objective && possible.includes(objective) ? objective : possible[0];
+    return loadedEncoder(folder, asked as Encoder['asked'], { dropout, seed });
   }
-  if (type === 'electra')
-    throw new QkvError('E114', `${folder} is an ELECTRA discriminator; masked training needs BERT, RoBERTa or DistilBERT`, {
-      path: folder,
-      reason: 'electra',
-    });
   if (type.startsWith(OWN)) {
     const family = type.slice(OWN.length) as OwnFamily;
     const settings = { ...(config['settings'] as OwnShape), ...(labelSmoothing === undefined ? {} : { labelSmoothing }) };
@@ -205,21 +160,14 @@ export function loadModel(
     return decoder(model, settings);
   }
   const settings = { ...settingsOfPublished(config, file), dropout };
-  const any = filled(decoder(buildDecoder({ ...settings, seed: 0 }, settings.vocabSize, Rng.none), settings), folder, weights);
+  const any = filled(
+    decoder(buildDecoder({ ...settings, seed: 0 }, settings.vocabSize, Rng.none), settings),
+    folder,
+    undefined,
+    weights,
+  );
   if (weights !== 'f32') quantise(any.model, weights);
   return any;
-}
-
-/** Weights of a folder of ours: f32, finite, under the names that `stored` gives. */
-function filled(any: AnyModel, folder: string, weights: WeightPrecision = 'f32'): AnyModel {
-  try {
-    const wanted = [...stateDict(any.model)].map(([name, t]) => ({ t, ...any.stored(name) }));
-    fillTensors(join(folder, 'model.safetensors'), wanted, { strict: true, small: smallMatrices(any.model, weights) });
-    return any;
-  } catch (error) {
-    dispose(any.model);
-    throw error;
-  }
 }
 
 /** The settings of shape that a model has, for the run's config.json: what describe, estimate and trace go by. */

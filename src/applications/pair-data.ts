@@ -146,7 +146,8 @@ export function continuedBatch(pairs: Pairs, rows: readonly number[], { padId }:
     tokens += source.length + target.length;
     targetTokens += target.length;
   }
-  return { inputs, targets, shape: [B, T] as const, tokens, targetTokens, rows };
+  const prefixes = rows.map((i) => pairs.sources.lengthOf(i));
+  return { inputs, targets, shape: [B, T] as const, prefixes, tokens, targetTokens, rows };
 }
 
 /** Batches of one epoch are sorted by length within this many batches: less padding, and still another company every time. */

@@ -1,6 +1,7 @@
 // A trained model of pairs as something that answers: text in, text out.
 
-import { generate } from '../generate/index.ts';
+import { generate, type Writer } from '../generate/index.ts';
+import type { Decoder } from '../models/index.ts';
 import { decodeStream, type Tokenizer } from '../tokenizers/index.ts';
 import type { AnyModel } from './model-folder.ts';
 import { specialId, specialIdOf } from './special-tokens.ts';
@@ -19,11 +20,24 @@ export interface PairWriter {
   ): Promise<{ text: string; ids: number[]; ended: boolean }>;
 }
 
+/** A decoder that reads the source from both sides: no token of it is hidden from another. What follows comes one by one. */
+export const readingWhole = (model: Decoder): Writer => ({
+  config: model.config,
+  newCaches: (B, length) => model.newCaches(B, length),
+  nextLogits: (ids, shape, { caches }) =>
+    model.nextLogits(ids, shape, { caches, ...(caches?.[0].length === 0 ? { causal: false } : {}) }),
+});
+
 /**
  * `spans`: the model was trained on cut-out spans; sentinels (<extra_id_0>) in the source are read as such, and shown in what it writes.
+ * `prefix`: a decoder was trained to see the whole source.
  * @throws E165 when the tokenizer has no end, or no padding for an encoder-decoder
  */
-export function pairWriter(any: AnyModel, tokenizer: Tokenizer, { spans = false }: { spans?: boolean } = {}): PairWriter {
+export function pairWriter(
+  any: AnyModel,
+  tokenizer: Tokenizer,
+  { spans = false, prefix = false }: { spans?: boolean; prefix?: boolean } = {},
+): PairWriter {
   const endId = specialId(tokenizer, 'end');
   const padId = any.kind === 'encoder-decoder' ? specialId(tokenizer, 'pad') : (specialIdOf(tokenizer, 'pad') ?? endId);
   const startId = padId; // T5's habit, and Marian's
@@ -56,7 +70,8 @@ export function pairWriter(any: AnyModel, tokenizer: Tokenizer, { spans = false 
       if (any.kind !== 'decoder') throw new Error('pairWriter: an encoder writes nothing');
       const ids: number[] = [];
       const { stop, maxTokens } = options;
-      for await (const id of generate(any.model, [...input], { temperature: 0, ...options, stopIds: [endId] })) {
+      const writes = prefix ? readingWhole(any.model) : any.model;
+      for await (const id of generate(writes, [...input], { temperature: 0, ...options, stopIds: [endId] })) {
         ids.push(id);
         await add(stream.push(id));
         if (stop?.()) break;

@@ -1,22 +1,23 @@
 // From data to a model that writes, fills or translates: tokenizer, model, data, optimizer, run folder, and the run that joins them.
 
 import { join } from 'node:path';
-import type { Progress } from '../data/index.ts';
+import { openPrepared, type Progress } from '../data/index.ts';
 import { QkvError } from '../errors.ts';
 import { createRun, findCheckpoint, openRun, type Run } from '../io/index.ts';
 import { dispose, parameterCount, stateDict } from '../nn/index.ts';
-import { familyOf, type TrainConfig } from '../settings/index.ts';
+import { familyOf, tokenizerKinds, type TrainConfig } from '../settings/index.ts';
 import { backend, setPrecision } from '../tensor/index.ts';
-import { type Tokenizer, tokenizerToJson } from '../tokenizers/index.ts';
+import { type ChatTemplate, type Tokenizer, tokenizerToJson } from '../tokenizers/index.ts';
 import { AdamW } from '../train/index.ts';
 import { loadTrainer, type TrainerState } from './checkpointing.ts';
 import type { TrainEvent } from './events.ts';
+import { chatTemplateOf, endOfAnswer, templateFiles, templateFrom } from './dialogues.ts';
 import { fromFolder } from './from.ts';
 import { type AnyModel, buildModel, loadModel, type NamedIds } from './model-folder.ts';
 import { specialIdOf } from './special-tokens.ts';
 import { objectiveFor, openTask } from './tasks/open.ts';
 import type { Task } from './tasks/task.ts';
-import { preparedFolder } from './text-data.ts';
+import { isPacked, preparedFolder } from './text-data.ts';
 import { readTokenizer, tokenizerFor } from './tokenizer.ts';
 import { TrainingRun } from './training-run.ts';
 
@@ -64,9 +65,10 @@ export async function* pretrain({
     const optimizer = new AdamW(stateDict(any.model), { beta1, beta2, eps, weightDecay });
     made.push({ [Symbol.dispose]: () => optimizer.dispose() });
 
+    const template = config.objective === 'dialogues' ? await templateOf(config, tokenizer, found?.folder) : undefined;
     const progress: Progress[] = [];
     const folder = preparedFolder(config, tokenizer.vocabSize, join(root, '.data'));
-    task = await openTask(config, any, tokenizer, { folder, signal, onProgress: (p) => progress.push(p) });
+    task = await openTask(config, any, tokenizer, { folder, template, signal, onProgress: (p) => progress.push(p) });
     if (progress.length > 0) yield { type: 'data', progress: progress.at(-1)! };
     else if (task.pairs)
       yield { type: 'data', progress: { kind: 'pairs', pairs: task.pairs.train + task.pairs.val, skipped: task.pairs.skipped } };
@@ -86,13 +88,14 @@ export async function* pretrain({
       valTokens: task.valTokens,
       data: task.manifest,
       pairs: task.pairs,
-      uniformLossNats: Math.log(any.vocabSize),
+      uniformLossNats: task.uniformLossNats ?? Math.log(any.vocabSize),
       backend: backend().name,
       skipped: found?.skipped ?? [],
     };
     const tokenizerJson = tokenizerToJson(tokenizer);
-    const ids = namedIds(any, tokenizer);
-    yield* new TrainingRun({ config, run, any, task, optimizer, state, tokenizerJson, ids, stopped, now }).events();
+    const ids = namedIds(any, tokenizer, template);
+    const others = template && templateFiles(template);
+    yield* new TrainingRun({ config, run, any, task, optimizer, state, tokenizerJson, ids, others, stopped, now }).events();
   } catch (error) {
     run?.end('failed', { error: error instanceof QkvError ? error.code : String(error) });
     throw error;
@@ -121,8 +124,25 @@ function resumePoint(root: string, name: string) {
   return found;
 }
 
-function namedIds(any: AnyModel, tokenizer: Tokenizer): NamedIds {
+/** The template that the data was packed by, that a run began with, or that comes with its model or tokenizer. */
+async function templateOf(config: TrainConfig, tokenizer: Tokenizer, checkpoint?: string): Promise<ChatTemplate> {
+  const words = checkpoint === undefined && isPacked(config.data) ? openPrepared(config.data) : undefined;
+  words?.close();
+  if (words?.manifest.dialogues) return templateFrom(words.manifest.dialogues);
+  const model = config.from === null ? null : fromFolder(config.from).folder;
+  return chatTemplateOf(
+    tokenizer,
+    checkpoint ?? null,
+    model,
+    tokenizerKinds.includes(config.tokenizer) ? null : config.tokenizer,
+  );
+}
+
+function namedIds(any: AnyModel, tokenizer: Tokenizer, template?: ChatTemplate): NamedIds {
   const pad = specialIdOf(tokenizer, 'pad');
-  if (familyOf(any.family).kind === 'decoder') return { end: specialIdOf(tokenizer, 'end') };
+  if (familyOf(any.family).kind === 'decoder') {
+    const end = template && endOfAnswer(tokenizer, template).id;
+    return { end: end ?? specialIdOf(tokenizer, 'end') };
+  }
   return { end: specialIdOf(tokenizer, 'end'), pad, start: pad };
 }

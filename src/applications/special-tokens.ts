@@ -2,8 +2,8 @@
 
 import { QkvError } from '../errors.ts';
 import { endOfTextOf } from '../data/index.ts';
-import { familyOf, type TrainConfig } from '../settings/index.ts';
-import type { Tokenizer } from '../tokenizers/index.ts';
+import { familyOf, pairObjectives, type TrainConfig } from '../settings/index.ts';
+import { chatmlTokens, type Tokenizer } from '../tokenizers/index.ts';
 
 /** Sentinels of T5's vocabulary: as many spans as one text may lose. Raffel et al. 2019, §3.1.4. */
 const SENTINELS = 100;
@@ -28,13 +28,14 @@ export function specialTokensFor(config: TrainConfig): string[] {
 }
 
 function tokensOf({ model, objective, tokenizer }: TrainConfig): string[] {
-  if (objective === 'masked') return ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
+  if (familyOf(model).kind === 'encoder') return ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
   if (familyOf(model).kind === 'encoder-decoder') {
     const extra = objective === 'spans' ? Array.from({ length: SENTINELS }, (_, i) => sentinel(i)) : [];
     return ['<pad>', '</s>', '<unk>', ...extra];
   }
+  if (objective === 'dialogues') return ['<|endoftext|>', ...chatmlTokens];
   // Characters and bytes of plain text: nothing but the text.
-  return objective === 'pairs' || !['char', 'byte'].includes(tokenizer) ? ['<|endoftext|>'] : [];
+  return pairObjectives.includes(objective) || !['char', 'byte'].includes(tokenizer) ? ['<|endoftext|>'] : [];
 }
 
 /** The id of a special token by its meaning. @throws E165 when the tokenizer has none of its names */

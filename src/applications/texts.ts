@@ -1,9 +1,9 @@
 // What a run reads: documents, or pairs of a source and a target.
 
-import { alignedPairs, documents, listSources, type Pair, pairsOf, records, Rejects } from '../data/index.ts';
+import { alignedPairs, dialoguesOf, documents, listSources, type Pair, pairsOf, records, Rejects } from '../data/index.ts';
 import type { ReadOptions } from '../data/sources.ts';
 import { QkvError } from '../errors.ts';
-import type { TrainConfig } from '../settings/index.ts';
+import { pairObjectives, type TrainConfig } from '../settings/index.ts';
 
 /** How the settings say that files are read. */
 export const readOptions = (config: TrainConfig) => ({
@@ -16,11 +16,16 @@ export const readOptions = (config: TrainConfig) => ({
 /** Every text of the data, piece by piece: what a tokenizer learns from. */
 export async function* textsOf(config: TrainConfig, signal?: AbortSignal): AsyncGenerator<string> {
   const onBytes = () => signal?.throwIfAborted();
-  if (config.objective === 'pairs') {
+  if (pairObjectives.includes(config.objective)) {
     for await (const { source, target } of pairsIn(config, { onBytes })) {
       yield source;
       yield target;
     }
+    return;
+  }
+  if (config.objective === 'dialogues') {
+    for await (const { messages } of dialoguesOf(config.data, { ...readOptions(config), onBytes }))
+      for (const { role, content } of messages) yield* [role, content];
     return;
   }
   for await (const { text } of documents(await listSources(config.data), { ...readOptions(config), onBytes })) yield text;

@@ -64,6 +64,7 @@ const published: Partial<Record<FamilyName, string>> = {
   olmo2: 'Olmo2ForCausalLM',
   mixtral: 'MixtralForCausalLM',
   bert: 'BertForMaskedLM',
+  electra: 'ElectraForPreTraining',
   t5: 'T5ForConditionalGeneration',
 };
 
@@ -97,6 +98,7 @@ test.each(Object.keys(families) as FamilyName[])(
     expect(scored.last['lossNats']).toBeGreaterThan(0);
     expect('bitsPerByte' in scored.last).toBe(objectives[0] === 'causal');
     expect('accuracy' in scored.last).toBe(objectives[0] === 'masked');
+    expect('f1' in scored.last).toBe(objectives[0] === 'replaced');
     if (objectives[0] === 'pairs') {
       expect(scored.last['answers']).toHaveLength(2);
       expect(scored.last['answers'][0].target).toBe([...scored.last['answers'][0].source].reverse().join(''));
@@ -105,11 +107,12 @@ test.each(Object.keys(families) as FamilyName[])(
     const used = await qkv(
       'generate',
       model,
-      kind === 'encoder' ? 'the [MASK]at' : data === 'pairs.txt' ? '12' : 'the ',
+      model === 'bert' ? 'the [MASK]at' : data === 'pairs.txt' ? '12' : 'the ',
       'maxTokens=3',
     );
     expect(used.code, used.stderr).toBe(0);
-    if (kind === 'encoder') expect(used.last['texts'][0].masks[0].guesses[0].probability).toBeGreaterThan(0);
+    if (model === 'electra') expect(used.last['texts'][0].tokens).toHaveLength(4);
+    else if (kind === 'encoder') expect(used.last['texts'][0].masks[0].guesses[0].probability).toBeGreaterThan(0);
     else expect(used.last['tokens']).toBeLessThanOrEqual(3);
 
     const checkpoint = `runs/${model}/step-000006`;
@@ -158,6 +161,39 @@ test('from= goes on with the weights, shape and tokenizer of another model; anot
   expect(masked.code, masked.stderr).toBe(0);
   expect(JSON.parse(readFileSync('runs/bert-2/config.json', 'utf8'))).toMatchObject({ model: 'bert', objective: 'masked' });
 });
+
+test.each([
+  ['bert', 'nextSentence', 'book.txt', ['the [MASK]at'], 'nextAccuracy', 'BertForPreTraining'],
+  ['bert', 'contrastive', 'pairs.txt', ['12', '21', '34'], 'candidates', 'BertModel'],
+  ['llama', 'prefix', 'pairs.txt', ['12'], 'exactMatch', 'LlamaForCausalLM'],
+] as const)(
+  '%s, objective=%s: trains, evaluates, is used, goes on',
+  async (model, objective, data, prompts, measure, architecture) => {
+    const name = `${model}-${objective}`;
+    const shape = ['tokenizer=char', 'nLayer=1', 'nHead=2', ...SMALL];
+    const settings = [`data=${data}`, `model=${model}`, `objective=${objective}`];
+    const trained = await qkv('train', ...settings, `name=${name}`, 'steps=6', ...shape);
+    expect(trained.code, trained.stderr).toBe(0);
+    const start = trained.lines.find((l) => l['type'] === 'start')!;
+    const step = trained.lines.find((l) => l['type'] === 'step')!;
+    expect(Math.abs(step['lossNats'] - start['uniformLossNats'])).toBeLessThan(1.2);
+    expect(trained.lines.find((l) => l['type'] === 'sample')).toBeDefined();
+    const scored = await qkv('eval', name, '--answers', '2');
+    expect(scored.code, scored.stderr).toBe(0);
+    expect(scored.last[measure]).toBeGreaterThanOrEqual(0);
+    const used = await qkv('generate', name, ...prompts, 'maxTokens=3');
+    expect(used.code, used.stderr).toBe(0);
+    if (objective === 'contrastive')
+      expect(used.last['texts'].map((t: Json) => t.similarity > 0.999)).toEqual([true, expect.any(Boolean), expect.any(Boolean)]);
+    const config = JSON.parse(readFileSync(`runs/${name}/step-000006/config.json`, 'utf8'));
+    expect(config.architectures).toEqual([architecture]);
+    const described = await qkv('describe', name);
+    expect(described.last['parameters']).toBe(start['parameters']);
+    const on = await qkv('train', name, '--resume', 'steps=8');
+    expect(on.last, on.stderr).toMatchObject({ ok: true, step: 8 });
+  },
+  30_000,
+);
 
 test('a decoder on pairs asks for the target only, and answers', async () => {
   const trained = await qkv(
@@ -240,6 +276,8 @@ test('packed data trains with its tokenizer and document masks, and not without 
 test.each([
   [['model=llama', 'objective=masked'], 'E112', 2],
   [['model=bert', 'objective=causal'], 'E112', 2],
+  [['model=tcn', 'objective=prefix'], 'E112', 2],
+  [['model=bert', 'objective=contrastive'], 'E144', 65],
   [['model=bert', 'cell=gru'], 'E111', 2],
   [['model=rnn', 'nLayer=2'], 'E111', 2],
   [['model=conv', 'width=4'], 'E103', 2],

@@ -27,7 +27,10 @@ export async function answer(
   const began = performance.now();
   const texts: { prompt: string; text: string; tokens: number; finish: string }[] = [];
   try {
-    const writer = pairWriter(run.any, run.tokenizer, { spans: run.config.objective === 'spans' });
+    const writer = pairWriter(run.any, run.tokenizer, {
+      spans: run.config.objective === 'spans',
+      prefix: run.config.objective === 'prefix',
+    });
     for (const [index, prompt] of sources.entries()) {
       const source = writer.sourceIds(prompt);
       const { contextLength } = run.any;

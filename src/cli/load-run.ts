@@ -78,7 +78,7 @@ export function loadAnyRun(spec: string, { root, backend = null, threads = null,
       path,
     });
   }
-  const any = loadModel(found.folder, { strict: config.from === null, weights });
+  const any = loadModel(found.folder, { objective: config.objective, strict: config.from === null, weights });
   return { name, folder, checkpoint: found.folder, step: found.step, config, any, tokenizer, endIds: endIdsOf(found.folder) };
 }
 

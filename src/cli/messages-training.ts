@@ -9,21 +9,22 @@ export interface TrainingValues {
   E111: { key: string; model: string; value: unknown; families?: string[]; at?: Place };
   E112: { objective: string; model: string; possible: string[]; families: string[]; at?: Place };
   E113: { verb: string; name: string; model: string; kind: FamilyKind };
-  E114: { path: string; reason: 'none' | 'tokenizer' | 'electra' };
+  E114: { path: string; reason: 'none' | 'tokenizer' };
   E116: { key: string; asked: unknown; value: unknown; from: string; at?: Place };
   E117: { path: string };
   E144: { path: string; model?: string };
   E145: { pairs: number; fit: number; contextLength: number; longest: number };
+  E147: { tokens: string[] };
   E165: { tokens: string[] };
   E166: { name: string; model: string; mask: string };
 }
 
 const kindsEn: Record<FamilyKind, string> = {
   decoder: 'it writes on',
-  encoder: 'it fills masks',
+  encoder: 'it reads, and does not write',
   'encoder-decoder': 'it reads a source and writes a target',
 };
-const kindsZh: Record<FamilyKind, string> = { decoder: '它续写', encoder: '它填空', 'encoder-decoder': '它读源写目标' };
+const kindsZh: Record<FamilyKind, string> = { decoder: '它续写', encoder: '它只读不写', 'encoder-decoder': '它读源写目标' };
 
 export const trainingMessages: { [C in keyof TrainingValues]: Entry<TrainingValues[C]> } = {
   E111: {
@@ -78,27 +79,19 @@ export const trainingMessages: { [C in keyof TrainingValues]: Entry<TrainingValu
             { where: here(v.path) },
             `Name one that fits it: ${opt('tokenizer=tokenizer.json')}`,
           )
-        : v.reason === 'electra'
-          ? text(
-              'an ELECTRA discriminator is not trained further here',
-              { where: here(v.path) },
-              'Begin with BERT, RoBERTa or DistilBERT',
-            )
-          : text(
-              'there is no model to begin with',
-              { where: here(v.path) },
-              `from= names a folder with config.json and model.safetensors, or a run. Runs: ${cmd('qkv runs')}`,
-            ),
+        : text(
+            'there is no model to begin with',
+            { where: here(v.path) },
+            `from= names a folder with config.json and model.safetensors, or a run. Runs: ${cmd('qkv runs')}`,
+          ),
     zh: (v) =>
       v.reason === 'tokenizer'
         ? text('起始模型没有 tokenizer.json', { where: here(v.path) }, `指定与它相配的词表：${opt('tokenizer=tokenizer.json')}`)
-        : v.reason === 'electra'
-          ? text('这里不继续训练 ELECTRA 判别器', { where: here(v.path) }, '可从 BERT、RoBERTa 或 DistilBERT 开始')
-          : text(
-              '没有可以作为起点的模型',
-              { where: here(v.path) },
-              `from= 指定含 config.json 与 model.safetensors 的文件夹，或一次运行。有哪些运行：${cmd('qkv runs')}`,
-            ),
+        : text(
+            '没有可以作为起点的模型',
+            { where: here(v.path) },
+            `from= 指定含 config.json 与 model.safetensors 的文件夹，或一次运行。有哪些运行：${cmd('qkv runs')}`,
+          ),
   },
   E116: {
     exit: 2,
@@ -153,6 +146,19 @@ export const trainingMessages: { [C in keyof TrainingValues]: Entry<TrainingValu
       text(
         `${v.pairs} 对中只有 ${v.fit} 对放得进 contextLength=${v.contextLength}`,
         `最长的需要 ${v.longest} 个词元。调大：${opt(`contextLength=${v.longest}`)}，或增加数据`,
+      ),
+  },
+  E147: {
+    exit: 65,
+    en: (v) =>
+      text(
+        `no chat template: neither beside the tokenizer, nor has it ${v.tokens.join(' and ')}`,
+        `Take the folder of a chat model, or let one be made from the dialogues: ${opt('tokenizer=bpe')}`,
+      ),
+    zh: (v) =>
+      text(
+        `没有对话模板：词表旁边没有，词表里也没有 ${v.tokens.join(' 和 ')}`,
+        `换成对话模型的文件夹，或从对话上训练一个：${opt('tokenizer=bpe')}`,
       ),
   },
   E165: {

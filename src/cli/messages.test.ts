@@ -64,7 +64,6 @@ const cases: { [C in Code]: Values[C][] } = {
   E114: [
     { path: 'models/x', reason: 'none' },
     { path: 'models/x', reason: 'tokenizer' },
-    { path: 'models/x', reason: 'electra' },
   ],
   E116: [{ key: 'nLayer', asked: 6, value: 12, from: 'models/gpt2', at: { argument: 'nLayer=6' } }],
   E120: [
@@ -140,6 +139,7 @@ const cases: { [C in Code]: Values[C][] } = {
   E117: [{ path: 'shards' }],
   E144: [{ path: 'book.txt', model: 'transformer' }, { path: 'pairs.txt' }],
   E145: [{ pairs: 20, fit: 1, contextLength: 16, longest: 41 }],
+  E147: [{ tokens: ['<|im_start|>', '<|im_end|>'] }],
   E146: [{ path: 'news', splits: ['train', 'test'] }],
   E150: [
     { name: 'dmeo-1', runs: ['demo-1', 'demo-2'], nearest: 'demo-1', folder: 'runs' },

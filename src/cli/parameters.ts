@@ -40,12 +40,16 @@ export type Shape = Pick<
   | 'cell'
   | 'attention'
   | 'width'
->;
+> &
+  Partial<Pick<TrainConfig, 'objective'>>;
 
 type Parts = Omit<Parameters, 'tokenEmbedding' | 'total'>;
 
 /** A product and its bias. */
 const linear = (dIn: number, dOut: number): number => dIn * dOut + dOut;
+
+/** One block of BERT. */
+const stack = (C: number, F: number) => ({ attention: 4 * linear(C, C), mlp: linear(C, F) + linear(F, C), norms: 4 * C });
 
 /** Relative positions of T5: buckets a head, in each stack. Raffel et al. 2019, §2.1. */
 const BUCKETS = 32;
@@ -82,14 +86,27 @@ const partsOf: Record<TrainConfig['model'], (s: Shape, V: number) => Parts> = {
     norm: 2 * C,
     lmHead: 0,
   }),
-  bert: ({ dModel: C, dFF: F, contextLength: T }, V) => ({
+  bert: ({ dModel: C, dFF: F, contextLength: T, objective }, V) => ({
+    ...stack(C, F),
     positionEmbedding: (T + 2) * C,
-    attention: 4 * linear(C, C),
-    mlp: linear(C, F) + linear(F, C),
-    norms: 4 * C,
     norm: 2 * C,
-    lmHead: linear(C, C) + 2 * C + V,
+    lmHead:
+      objective === 'contrastive'
+        ? 0
+        : linear(C, C) + 2 * C + V + (objective === 'nextSentence' ? linear(C, C) + linear(C, 2) : 0),
   }),
+  electra: ({ dModel: C, dFF: F, nHead, contextLength: T }, V) => {
+    const G = (C / nHead) * Math.max(1, Math.round(nHead / 4)); // the generator's width
+    const [detector, generator] = [stack(C, F), stack(G, 4 * G)];
+    return {
+      attention: detector.attention + generator.attention,
+      mlp: detector.mlp + generator.mlp,
+      norms: detector.norms + generator.norms,
+      positionEmbedding: (T + 4) * C, // places are shared, segments are not
+      norm: 4 * C + (G === C ? 0 : linear(C, G)),
+      lmHead: linear(C, C) + linear(C, 1) + linear(G, C) + 2 * C + V,
+    };
+  },
   t5: ({ dModel: C, dFF: F, nHead, tied }, V) => ({
     positionEmbedding: 2 * BUCKETS * nHead,
     attention: 3 * 4 * C * C,

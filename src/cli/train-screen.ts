@@ -2,6 +2,7 @@
  * What a person sees while a model trains: the box at the start, a row for each evaluation, samples, a live line, the ending.
  * On a terminal the last line is drawn over; elsewhere there is one line for each evaluation and nothing moves.
  */
+import type { Score } from '../applications/events.ts';
 import { barOf } from '../figures/terminal.ts';
 import { clip, displayWidth, padEnd, padStart, wrap } from '../figures/width.ts';
 import { type TrainConfig, tokenizerKinds } from '../settings/config.ts';
@@ -9,6 +10,7 @@ import { familyOf } from '../settings/families.ts';
 import type { Memory } from './estimate.ts';
 import { bytes, clock, compact, count, duration, type Lang, loss, short } from './format.ts';
 import { partEn, partZh } from './messages.ts';
+import { scoreWords } from './score-words.ts';
 import { type Output, printable } from './output.ts';
 
 export interface StartInfo {
@@ -39,12 +41,9 @@ export interface StepInfo {
   /** Of this step; rows of full length when left out. */
   tokens?: number;
 }
-export interface EvalInfo {
+export interface EvalInfo extends Partial<Score> {
   step: number;
   lossNats: number;
-  bitsPerByte?: number;
-  /** Share of masked tokens that the first guess got right. */
-  accuracy?: number;
   best?: boolean;
 }
 export interface SampleInfo {
@@ -201,7 +200,7 @@ export class TrainScreen {
   }
 
   /** After an evaluation: one row. Returns what the row says of speed, for the JSON line. */
-  evaluation({ step, lossNats, best, accuracy }: EvalInfo, lr: number): { tokensPerSecond: number; trainLossNats: number } {
+  evaluation({ step, lossNats, best, ...score }: EvalInfo, lr: number): { tokensPerSecond: number; trainLossNats: number } {
     const { out } = this;
     const { tokens, ms, lossSum, steps } = this.#interval;
     const rate = ms > 0 ? (1000 * tokens) / ms : 0;
@@ -236,7 +235,9 @@ export class TrainScreen {
         steps > 0 ? n(rate) : '–',
         short(lr),
         `${clock(this.#elapsed())}/${clock(this.#left())}`,
-      ])}${best ? `  ${out.style('cyan', '◇')}` : ''}${accuracy === undefined ? '' : out.t({ en: `  ${percent(accuracy)} right`, zh: `  猜对 ${percent(accuracy)}` })}`,
+      ])}${best ? `  ${out.style('cyan', '◇')}` : ''}${scoreWords(score)
+        .map((words) => `  ${out.t(words)}`)
+        .join('')}`,
     );
     if (steps > 0) this.#before.train = train;
     this.#before.val = lossNats;
@@ -356,8 +357,6 @@ export class TrainScreen {
     );
   }
 }
-
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 /** What a model is made of: `4 layers × 4 heads · d=128 · context 64 · RoPE`. */
 export function shapeText(c: TrainConfig, lang: Lang): string {

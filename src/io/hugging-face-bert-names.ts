@@ -35,13 +35,17 @@ const distilNames: Names = [
   [/^blocks\.(\d+)\.mlpNorm\.(\w+)$/, 'distilbert.transformer.layer.$1.output_layer_norm.$2'],
 ];
 
+/** The masked LM of BERT, and what stands before our names of it when it is part of a larger model. */
+const bertLM = (prefix: string): Names => [
+  [new RegExp(`^${prefix}transform\\.(\\w+)$`), 'cls.predictions.transform.dense.$1'],
+  [new RegExp(`^${prefix}norm\\.(\\w+)$`), 'cls.predictions.transform.LayerNorm.$1'],
+  [new RegExp(`^${prefix}bias$`), 'cls.predictions.bias', 'cls.predictions.decoder.bias'],
+];
+
 const heads: Record<BertVariant, Partial<Record<EncoderTask, Names>>> = {
   bert: {
-    maskedLM: [
-      [/^transform\.(\w+)$/, 'cls.predictions.transform.dense.$1'],
-      [/^norm\.(\w+)$/, 'cls.predictions.transform.LayerNorm.$1'],
-      [/^bias$/, 'cls.predictions.bias', 'cls.predictions.decoder.bias'],
-    ],
+    maskedLM: bertLM(''),
+    pretraining: [...bertLM('lm\\.'), [/^next\.(\w+)$/, 'cls.seq_relationship.$1']],
     sequence: [[/^output\.(\w+)$/, 'classifier.$1']],
   },
   roberta: {
@@ -67,6 +71,11 @@ const heads: Record<BertVariant, Partial<Record<EncoderTask, Names>>> = {
     ],
   },
   electra: {
+    maskedLM: [
+      [/^transform\.(\w+)$/, 'generator_predictions.dense.$1'],
+      [/^norm\.(\w+)$/, 'generator_predictions.LayerNorm.$1'],
+      [/^bias$/, 'generator_lm_head.bias'],
+    ],
     replaced: [
       [/^dense\.(\w+)$/, 'discriminator_predictions.dense.$1'],
       [/^output\.(\w+)$/, 'discriminator_predictions.dense_prediction.$1'],

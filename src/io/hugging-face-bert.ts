@@ -4,6 +4,7 @@ import {
   type BertConfig,
   type BertVariant,
   Bert,
+  BertPretraining,
   bertVariants,
   MaskedLM,
   ReplacedTokenDetector,
@@ -22,6 +23,7 @@ import { PublishedConfig } from './published-config.ts';
 export interface EncoderTasks {
   base: Bert;
   maskedLM: MaskedLM;
+  pretraining: BertPretraining;
   sequence: SequenceClassifier;
   tokens: TokenClassifier;
   span: SpanReader;
@@ -94,6 +96,7 @@ const published: Record<BertVariant, string> = { bert: 'Bert', roberta: 'Roberta
 const classEnds: Record<EncoderTask, string> = {
   base: 'Model',
   maskedLM: 'ForMaskedLM',
+  pretraining: 'ForPreTraining',
   sequence: 'ForSequenceClassification',
   tokens: 'ForTokenClassification',
   span: 'ForQuestionAnswering',
@@ -152,6 +155,8 @@ export interface LoadEncoderOptions<K extends EncoderTask> {
   labels?: number;
   dropout?: number;
   seed?: number;
+  /** false: BERT without its pooler, which only some tasks use. */
+  pooler?: false;
 }
 export interface LoadedEncoder<K extends EncoderTask> {
   model: EncoderTasks[K];
@@ -179,12 +184,13 @@ export function loadEncoder<K extends EncoderTask = EncoderTask>(
   const saved = tasksByClass.find(([name]) => name.test(c.architecture))?.[1] ?? 'base';
   const task = options.task ?? (saved as K);
   const labels = options.labels ?? Object.keys((config['id2label'] as object | undefined) ?? { 0: '', 1: '' }).length;
-  const pooler = variant === 'bert' && (task === 'base' || task === 'sequence');
+  const pooler = variant === 'bert' && ['base', 'sequence', 'pretraining'].includes(task) && options.pooler !== false;
   const rng = new Rng(options.seed ?? 0);
   const bert = new Bert({ ...settings, pooler, dropout: options.dropout ?? 0 }, rng);
   const build: { [T in EncoderTask]: () => EncoderTasks[T] } = {
     base: () => bert,
     maskedLM: () => new MaskedLM(bert, rng),
+    pretraining: () => new BertPretraining(new MaskedLM(bert, rng), rng),
     sequence: () => new SequenceClassifier(bert, labels, rng, { activation: headActivation[variant] }),
     tokens: () => new TokenClassifier(bert, labels, rng),
     span: () => new SpanReader(bert, rng),

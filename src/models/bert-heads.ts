@@ -12,6 +12,17 @@ export interface LabelledBatch {
   labels: Int32Array;
 }
 
+/** B rows of T ids with masks, and what stood under them (−100: not asked). */
+export interface MaskedBatch {
+  inputs: Int32Array;
+  targets: Int32Array;
+  shape: readonly [B: number, T: number];
+}
+/** Two segments a row, too, and whether they belong together. */
+export interface SegmentedBatch extends MaskedBatch, LabelledBatch {
+  segments: Int32Array;
+}
+
 /** Which tokens stood under the masks: logits = GELU-LayerNorm(x W + b) Eᵀ + c, with E the token embedding. Devlin et al. 2018, §3.1. */
 export class MaskedLM {
   readonly transform: Linear;
@@ -34,16 +45,44 @@ export class MaskedLM {
   forward(ids: Int32Array, shape: readonly [number, number], ctx: EncoderContext = {}): Tensor {
     return linear(this.#features(this.bert.hidden(ids, shape, ctx)), this.bert.tokenEmbedding.weight, this.bias);
   }
-  /** Mean cross-entropy in nats over the places whose target is not −100; only those pass through the head. */
-  loss(
-    { inputs, targets, shape }: { inputs: Int32Array; targets: Int32Array; shape: readonly [number, number] },
-    ctx: EncoderContext = {},
-  ): Tensor {
+  /** → (M, V), of the places `asked` of B·T. */
+  logitsAt(ids: Int32Array, shape: readonly [number, number], asked: Int32Array, ctx: EncoderContext = {}): Tensor {
+    const hidden = this.bert.hidden(ids, shape, ctx).rearrange('B T C -> (B T) C').rows(asked);
+    return linear(this.#features(hidden), this.bert.tokenEmbedding.weight, this.bias);
+  }
+  /** Mean cross-entropy in nats over the places whose target is not −100. */
+  loss({ inputs, targets, shape }: MaskedBatch, ctx: EncoderContext = {}): Tensor {
+    return this.lossOf(this.bert.hidden(inputs, shape, ctx), targets);
+  }
+  /** The same of hidden states (B, T, C); only the places that are asked pass through the head. */
+  lossOf(hidden: Tensor, targets: Int32Array): Tensor {
     const asked = Int32Array.from(targets.keys()).filter((i) => targets[i] !== -100);
     check(asked.length > 0, 'MaskedLM: no place of the batch is asked (all targets are −100)');
-    const hidden = this.bert.hidden(inputs, shape, ctx).rearrange('B T C -> (B T) C').rows(asked); // (M, C)
+    const features = this.#features(hidden.rearrange('B T C -> (B T) C').rows(asked)); // (M, E)
     const wanted = asked.map((i) => targets[i]);
-    return linearCrossEntropy(this.#features(hidden), this.bert.tokenEmbedding.weight, wanted, { bias: this.bias });
+    return linearCrossEntropy(features, this.bert.tokenEmbedding.weight, wanted, { bias: this.bias });
+  }
+}
+
+/** BERT as it was trained: masked tokens, and whether the second segment follows the first. Devlin et al. 2018, §3.1. */
+export class BertPretraining {
+  readonly bert: Bert;
+  readonly lm: MaskedLM;
+  readonly next: Linear;
+
+  constructor(lm: MaskedLM, rng: Rng) {
+    this.bert = lm.bert;
+    this.lm = lm;
+    this.next = new Linear(this.bert.config.dModel, 2, { std: BERT_STD, rng });
+  }
+  /** → (B, 2): it follows, it does not. */
+  follows(hidden: Tensor): Tensor {
+    return this.next.forward(this.bert.pooled(hidden));
+  }
+  /** The sum of both losses. `labels`, one a row: 0 follows, 1 does not. */
+  loss({ inputs, targets, segments, labels, shape }: SegmentedBatch, ctx: EncoderContext = {}): Tensor {
+    const hidden = this.bert.hidden(inputs, shape, { ...ctx, segments });
+    return this.lm.lossOf(hidden, targets).add(crossEntropy(this.follows(hidden), labels));
   }
 }
 

@@ -97,12 +97,13 @@ export class Bert {
   readonly blocks: Block[];
   readonly pooler?: Linear;
 
-  constructor(config: BertConfig, rng: Rng) {
+  /** `embeddings`: tokens and places are those of another model, of the same embedding size. */
+  constructor(config: BertConfig, rng: Rng, embeddings?: Pick<Bert, 'tokenEmbedding' | 'positionEmbedding'>) {
     this.config = bertDefaults(config);
     const { vocabSize, contextLength, nLayer, dModel, embeddingSize: E, nSegment, firstPosition, normEps: eps } = this.config;
     const std = BERT_STD;
-    this.tokenEmbedding = new Embedding(vocabSize, E, { std, rng });
-    this.positionEmbedding = new Embedding(firstPosition + contextLength, E, { std, rng });
+    this.tokenEmbedding = embeddings?.tokenEmbedding ?? new Embedding(vocabSize, E, { std, rng });
+    this.positionEmbedding = embeddings?.positionEmbedding ?? new Embedding(firstPosition + contextLength, E, { std, rng });
     if (nSegment > 0) this.segmentEmbedding = new Embedding(nSegment, E, { std, rng });
     this.embeddingNorm = new LayerNorm(E, { eps });
     if (E !== dModel) this.embeddingProj = new Linear(E, dModel, { std, rng });

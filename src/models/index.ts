@@ -1,14 +1,19 @@
 export { Bert, type BertConfig, type BertVariant, bertVariants, type EncoderContext, firstToken } from './bert.ts';
 export {
+  BertPretraining,
   type LabelledBatch,
+  type MaskedBatch,
   MaskedLM,
   meanPool,
   ReplacedTokenDetector,
+  type SegmentedBatch,
   SequenceClassifier,
   SpanReader,
   TokenClassifier,
   unitLength,
 } from './bert-heads.ts';
+export { Electra, type ElectraBatch } from './electra.ts';
+export { SentenceEncoder, type Texts } from './sentence-encoder.ts';
 export { buildDecoder, type DecoderSettings, type DecoderSwitches } from './build.ts';
 export type { Decoder, DecoderConfig, TokenBatch } from './decoder.ts';
 export { type DecodeContext, type EncoderDecoder, type PairBatch, pairLogits, SourceWriter } from './encoder-decoder.ts';

@@ -1,8 +1,20 @@
 /** The model families that `model=` names: what each can be trained for, and which settings of shape it has. */
 
 /** What a model is asked while it trains. */
-export const objectives = ['causal', 'masked', 'spans', 'pairs'] as const;
+export const objectives = [
+  'causal',
+  'masked',
+  'nextSentence',
+  'replaced',
+  'spans',
+  'pairs',
+  'prefix',
+  'dialogues',
+  'contrastive',
+] as const;
 export type Objective = (typeof objectives)[number];
+/** Those that learn from pairs; the others learn from text. */
+export const pairObjectives: readonly (Objective | null)[] = ['pairs', 'prefix', 'contrastive'];
 export type FamilyKind = 'decoder' | 'encoder' | 'encoder-decoder';
 
 /** Settings of shape that only some families have. */
@@ -37,7 +49,7 @@ const fourfold = (C: number): number => 4 * C;
 /** A gated MLP has three matrices where others have two: ⅔ of 4·dModel keeps the parameters (Shazeer 2020), 32 suits the kernels. */
 const gated = (C: number): number => 32 * Math.ceil((8 * C) / 3 / 32);
 
-const writes: readonly Objective[] = ['causal', 'pairs'];
+const writes: readonly Objective[] = ['causal', 'pairs', 'prefix', 'dialogues'];
 const translates: readonly Objective[] = ['pairs', 'spans'];
 
 export const families = {
@@ -57,8 +69,14 @@ export const families = {
     has: ['nLayer', 'nHead', 'nKvHead', 'dFF', 'tied', 'qkNorm', 'ropeBase', 'nExpert', 'nExpertPerToken'],
     dFF: gated,
   },
-  tcn: { kind: 'decoder', objectives: writes, has: ['nLayer', 'width'], dFF: fourfold },
-  bert: { kind: 'encoder', objectives: ['masked'], has: ['nLayer', 'nHead', 'dFF'], dFF: fourfold },
+  tcn: { kind: 'decoder', objectives: ['causal', 'pairs', 'dialogues'], has: ['nLayer', 'width'], dFF: fourfold },
+  bert: {
+    kind: 'encoder',
+    objectives: ['masked', 'nextSentence', 'contrastive'],
+    has: ['nLayer', 'nHead', 'dFF'],
+    dFF: fourfold,
+  },
+  electra: { kind: 'encoder', objectives: ['replaced'], has: ['nLayer', 'nHead', 'dFF'], dFF: fourfold },
   t5: {
     kind: 'encoder-decoder',
     objectives: ['spans', 'pairs'],

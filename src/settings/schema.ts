@@ -51,16 +51,16 @@ const sizeNames = Object.keys(sizes) as [SizeName, ...SizeName[]];
 export const settings = {
   model: key(z.enum(familyNames).default('llama'), {
     group: 'model',
-    en: 'Family. Write on: llama, gpt2, neox, gemma, olmo2, mixtral, tcn. Fill masks: bert. Read a source, write a target: t5, transformer (2017), rnn, conv',
-    zh: '模型家族。续写：llama、gpt2、neox、gemma、olmo2、mixtral、tcn；填空：bert；读源写目标：t5、transformer（2017）、rnn、conv',
+    en: 'Family. Write on: llama, gpt2, neox, gemma, olmo2, mixtral, tcn. Fill masks: bert. Find replaced tokens: electra. Read a source, write a target: t5, transformer (2017), rnn, conv',
+    zh: '模型家族。续写：llama、gpt2、neox、gemma、olmo2、mixtral、tcn；填空：bert；找出被替换的词元：electra；读源写目标：t5、transformer（2017）、rnn、conv',
   }),
   objective: key(z.enum(objectives).nullable().default(null), {
     group: 'model',
-    en: 'What is asked: causal (the next token), masked (hidden tokens, bert), spans (cut-out spans, t5), pairs (a target for each source)',
-    zh: '训练目标：causal（下一个词元）、masked（被遮住的词元，bert）、spans（被挖去的片段，t5）、pairs（由源写出目标）',
+    en: 'What is asked: causal (the next token), masked (hidden tokens), nextSentence (those, and whether one half follows the other), replaced (which tokens a small generator changed), spans (cut-out spans), pairs (a target for each source), dialogues (the answers in dialogues), prefix (the same, the source being seen from both sides), contrastive (which target belongs to which source)',
+    zh: '训练目标：causal（下一个词元）、masked（被遮住的词元）、nextSentence（另判断后半是否接着前半）、replaced（哪些词元被小生成器替换）、spans（被挖去的片段）、pairs（由源写出目标）、dialogues（对话中的回答）、prefix（同上，但源可双向看）、contrastive（哪个目标属于哪个源）',
     auto: {
-      en: 'by family and data: pairs where the data has them and the family writes targets, else causal, masked or spans',
-      zh: '由家族和数据决定：数据成对且家族写目标时为 pairs，否则为 causal、masked 或 spans',
+      en: 'by family and data: dialogues where rows are such, pairs where the data has them and the family writes targets, else causal, masked, replaced or spans',
+      zh: '由家族和数据决定：数据为对话时为 dialogues，成对且家族写目标时为 pairs，否则为 causal、masked、replaced 或 spans',
     },
   }),
   from: key(z.string().min(1).nullable().default(null), {
@@ -253,8 +253,8 @@ export const settings = {
   }),
   maskRate: key(z.number().gt(0).lt(1).default(0.15), {
     group: 'data',
-    en: 'Share of the tokens that is asked; masked and spans',
-    zh: '被问到的词元比例；masked 与 spans',
+    en: 'Share of the tokens that is asked; masked, nextSentence, replaced and spans',
+    zh: '被问到的词元比例；masked、nextSentence、replaced 与 spans',
     unit: 'fraction',
   }),
   meanSpan: key(z.number().min(1).max(100).default(3), {
@@ -265,8 +265,8 @@ export const settings = {
   }),
   wholeWords: key(z.boolean().default(false), {
     group: 'data',
-    en: 'Masked words are hidden whole; Chinese words by the segmenter of the system; masked only',
-    zh: '整词遮盖；中文词由系统分词器给出；仅 masked',
+    en: 'Masked words are hidden whole; Chinese words by the segmenter of the system; masked, nextSentence, replaced',
+    zh: '整词遮盖；中文词由系统分词器给出；masked、nextSentence、replaced',
   }),
 
   steps: key(whole(1).default(2000), { group: 'training', en: 'Optimizer steps', zh: '优化步数', unit: 'steps' }),

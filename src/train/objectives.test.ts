@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Rng, scope, Tensor } from '../tensor/index.ts';
-import { corruptSpans, infoNCE, maskTokens, nextSentencePairs, prefixPair, replaceTokens, shiftRight } from './objectives.ts';
+import { corruptSpans, infoNCE, maskTokens, nextSentence, replaceTokens, shiftRight } from './objectives.ts';
 
 const V = 1000;
 const someIds = (n: number, seed = 1): Int32Array => {
@@ -88,20 +88,15 @@ test('a replaced token is one that the generator guessed wrong', () => {
   expect([...labels]).toEqual([0, 0, 1, 0]);
 });
 
-test('teacher forcing and prefix LM ask what has not been shown', () => {
+test('teacher forcing asks what has not been shown', () => {
   expect([...shiftRight(Int32Array.of(5, 6, 1, 7, 1, -100), [2, 3], 0)]).toEqual([0, 5, 6, 0, 7, 1]);
-  const { inputs, targets } = prefixPair([1, 2, 3], [4, 5]);
-  expect([...inputs]).toEqual([1, 2, 3, 4]);
-  expect([...targets]).toEqual([-100, -100, 4, 5]);
 });
 
-test('half of the second sentences follow, half come from another document', () => {
-  const documents = Array.from({ length: 40 }, (_, d) => Array.from({ length: 101 }, (_s, i) => ({ d, i })));
-  const pairs = nextSentencePairs(documents, new Rng(1));
-  expect(pairs.length).toBe(4000);
-  expect(pairs.every(({ a, b, label }) => (label === 0 ? a.d === b.d && b.i === a.i + 1 : a.d !== b.d))).toBe(true);
-  expectShare(pairs.filter((p) => p.label === 0).length, pairs.length, 0.5);
-  expect(() => nextSentencePairs([['a', 'b']], new Rng(1))).toThrow('at least 2');
+test('half of the second sentences follow, half come from elsewhere', () => {
+  const rng = new Rng(1);
+  const drawn = Array.from({ length: 4000 }, () => nextSentence('follows', () => 'elsewhere', rng));
+  expect(drawn.every(({ second, label }) => second === (label === 0 ? 'follows' : 'elsewhere'))).toBe(true);
+  expectShare(drawn.filter((d) => d.label === 0).length, 4000, 0.5);
 });
 
 test('InfoNCE is ln N where nothing is known, and near 0 where each finds its own', () => {

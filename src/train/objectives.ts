@@ -116,37 +116,12 @@ export function shiftRight(targets: Int32Array, shape: readonly [B: number, T: n
   return targets.map((_, i) => (i % T === 0 ? startId : targets[i - 1] === IGNORED ? padId : targets[i - 1]));
 }
 
-/** Prefix LM: one text, of which the second part is asked; the first is seen as a whole: the model is given { causal: false, mask: prefixMask(…) }. Raffel et al. 2019, §3.2.1. */
-export function prefixPair(prefix: ArrayLike<number>, rest: ArrayLike<number>): { inputs: Int32Array; targets: Int32Array } {
-  const all = [...Array.from(prefix), ...Array.from(rest)];
-  const targets = all.slice(1).map((id, i) => (i + 1 < prefix.length ? IGNORED : id));
-  return { inputs: Int32Array.from(all.slice(0, -1)), targets: Int32Array.from(targets) };
-}
-
 /**
- * Next-sentence prediction: half of the pairs are neighbours (label 0), half have a second sentence from another document (label 1).
- * Devlin et al. 2018, §3.1. → sentence A, sentence B, label; needs two documents.
+ * Next-sentence prediction: half of the second spans follow the first (label 0), half are taken from elsewhere in the corpus (label 1). Devlin et al.
+ * 2018, §3.1, where a "sentence" is any span of text.
  */
-export function nextSentencePairs<Sentence>(
-  documents: readonly (readonly Sentence[])[],
-  rng: Rng,
-): { a: Sentence; b: Sentence; label: 0 | 1 }[] {
-  if (documents.filter((d) => d.length > 0).length < 2)
-    throw new RangeError('nextSentencePairs: a sentence that does not follow comes from another document; give at least 2');
-  const pairs: { a: Sentence; b: Sentence; label: 0 | 1 }[] = [];
-  for (const [d, document] of documents.entries()) {
-    for (let i = 0; i + 1 < document.length; i++) {
-      if (rng.uniform() < 0.5) {
-        pairs.push({ a: document[i], b: document[i + 1], label: 0 });
-        continue;
-      }
-      let other: readonly Sentence[];
-      do other = documents[(d + 1 + rng.int(documents.length - 1)) % documents.length];
-      while (other.length === 0);
-      pairs.push({ a: document[i], b: other[rng.int(other.length)], label: 1 });
-    }
-  }
-  return pairs;
+export function nextSentence<Span>(follows: Span, elsewhere: () => Span, rng: Rng): { second: Span; label: 0 | 1 } {
+  return rng.uniform() < 0.5 ? { second: follows, label: 0 } : { second: elsewhere(), label: 1 };
 }
 
 /**

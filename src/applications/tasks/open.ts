@@ -1,15 +1,19 @@
 import { QkvError } from '../../errors.ts';
-import type { Progress } from '../../data/index.ts';
-import { familyOf, type Objective, type TrainConfig } from '../../settings/index.ts';
-import type { Tokenizer } from '../../tokenizers/index.ts';
+import { familyOf, type Objective, pairObjectives, type TrainConfig } from '../../settings/index.ts';
+import type { ChatTemplate, Tokenizer } from '../../tokenizers/index.ts';
 import type { AnyModel } from '../model-folder.ts';
 import { readPairs } from '../pair-data.ts';
-import { isPacked, openText } from '../text-data.ts';
+import { isDialogues, isPacked, type OpenOptions, openText } from '../text-data.ts';
 import { specialId } from '../special-tokens.ts';
 import { holdsPairs } from '../texts.ts';
+import { openDialogues } from '../dialogues.ts';
 import { causalTask } from './causal.ts';
+import { contrastiveTask } from './contrastive.ts';
+import { dialoguesTask } from './dialogues.ts';
 import { maskedTask } from './masked.ts';
+import { nextSentenceTask } from './next-sentence.ts';
 import { pairsTask } from './pairs.ts';
+import { replacedTask } from './replaced.ts';
 import { spansTask } from './spans.ts';
 import type { Task } from './task.ts';
 
@@ -20,11 +24,12 @@ import type { Task } from './task.ts';
 export async function objectiveFor(config: TrainConfig): Promise<Objective> {
   const { model, objective, data } = config;
   const { kind, objectives } = familyOf(model);
-  const pairs = data !== '' && !isPacked(data) && objectives.includes('pairs');
+  const readable = data !== '' && !isPacked(data);
+  const pairs = readable && objectives.includes('pairs');
   const named = ['data.source', 'data.target', 'data.targetFile'].some((key) => config[key as 'data.source'] !== null);
-  if (objective === 'pairs' && pairs && !(await holdsPairs(config))) throw needsPairs(config);
+  if (pairObjectives.includes(objective) && readable && !(await holdsPairs(config))) throw needsPairs(config);
   if (objective !== null) return objective;
-  if (kind === 'decoder') return named ? 'pairs' : 'causal';
+  if (kind === 'decoder') return named ? 'pairs' : data !== '' && (await isDialogues(config)) ? 'dialogues' : 'causal';
   if (kind === 'encoder' || data === '') return objectives[0];
   if (pairs && (await holdsPairs(config))) return 'pairs';
   if (objectives[0] === 'spans') return 'spans';
@@ -41,22 +46,36 @@ export async function openTask(
   config: TrainConfig,
   any: AnyModel,
   tokenizer: Tokenizer,
-  options: { folder: string; whole?: boolean; signal?: AbortSignal; onProgress?: (progress: Progress) => void },
+  options: OpenOptions & { /** Of dialogues. */ template?: ChatTemplate },
 ): Promise<Task> {
-  const { whole = false, signal } = options;
+  const { whole = false, signal, template } = options;
   const { objective } = config;
-  if (objective === 'pairs') {
-    const pairs = await readPairs(config, tokenizer, specialId(tokenizer, 'end'), {
-      whole,
-      signal,
-      together: any.kind === 'decoder',
-    });
+  const endOf = () => specialId(tokenizer, 'end');
+  if (any.kind === 'encoder' && any.asked === 'contrastive') {
+    const shorter = { ...config, contextLength: config.contextLength - 1 }; // [CLS]
+    return contrastiveTask(config, any.model, tokenizer, await readPairs(shorter, tokenizer, endOf(), { whole, signal }));
+  }
+  if (pairObjectives.includes(objective)) {
+    const pairs = await readPairs(config, tokenizer, endOf(), { whole, signal, together: any.kind === 'decoder' });
     return pairsTask(config, any, tokenizer, pairs);
+  }
+  if (any.kind === 'decoder' && objective === 'dialogues') {
+    const dialogues = await openDialogues(config, tokenizer, template!, options);
+    try {
+      return dialoguesTask(config, any.model, tokenizer, template!, dialogues, whole && !isPacked(config.data) ? 'train' : 'val');
+    } catch (error) {
+      dialogues.close();
+      throw error;
+    }
   }
   const text = await openText(config, tokenizer, options);
   const validate = whole && !isPacked(config.data) ? 'train' : 'val';
   try {
-    if (any.kind === 'encoder' && objective === 'masked') return maskedTask(config, any.model, tokenizer, text, validate);
+    if (any.kind === 'encoder') {
+      if (any.asked === 'masked') return maskedTask(config, any.model, tokenizer, text, validate);
+      if (any.asked === 'nextSentence') return nextSentenceTask(config, any.model, tokenizer, text, validate);
+      if (any.asked === 'replaced') return replacedTask(config, any.model, tokenizer, text, validate);
+    }
     if (any.kind === 'encoder-decoder' && objective === 'spans') return spansTask(config, any.model, tokenizer, text, validate);
     if (any.kind === 'decoder' && objective === 'causal') return causalTask(config, any.model, tokenizer, text, validate);
   } catch (error) {

@@ -2,7 +2,7 @@
 // decoders read both as one text, of which the target is asked.
 
 import { scoreBatches } from '../../evaluate/index.ts';
-import type { Context } from '../../attention/index.ts';
+import { type Context, prefixMask } from '../../attention/index.ts';
 import type { TrainConfig } from '../../settings/index.ts';
 import type { Tensor } from '../../tensor/index.ts';
 import type { Tokenizer } from '../../tokenizers/index.ts';
@@ -21,13 +21,17 @@ export function pairsTask(
   { train, val, skipped }: PairSets,
 ): Task<LearnedPairs> {
   const { batch, seed } = config;
-  const writer = pairWriter(any, tokenizer);
+  const prefix = config.objective === 'prefix';
+  const writer = pairWriter(any, tokenizer, { prefix });
   const { startId, padId } = writer;
   const order = train.length > 0 ? pairOrder(train, batch, seed) : undefined;
   const made = (pairs: Pairs, rows: readonly number[]): LearnedPairs =>
     any.kind === 'encoder-decoder' ? pairBatch(pairs, rows, { startId, padId }) : continuedBatch(pairs, rows, { padId });
   const loss = (batch: LearnedPairs, ctx: Context): Tensor =>
-    (any.model as unknown as { loss(batch: LearnedPairs, ctx: Context): Tensor }).loss(batch, ctx);
+    (any.model as unknown as { loss(batch: LearnedPairs, ctx: Context): Tensor }).loss(
+      batch,
+      prefix ? { ...ctx, ...seenWhole(batch as ReturnType<typeof continuedBatch>) } : ctx,
+    );
 
   return {
     trainTokens: train.tokens,
@@ -52,6 +56,12 @@ export function pairsTask(
     close() {},
   };
 }
+
+/** Prefix LM: a source is seen whole by all, itself included; a target as it is written. Raffel et al. 2019, §3.2.1. */
+const seenWhole = ({ prefixes, shape: [, T] }: ReturnType<typeof continuedBatch>): Context => ({
+  causal: false,
+  mask: prefixMask(T, T, prefixes),
+});
 
 function* called<T>(makers: readonly (() => T)[]): Generator<T> {
   for (const make of makers) yield make();

@@ -10,7 +10,7 @@ import { corruptSpans, shiftRight } from '../../train/index.ts';
 import { sentinelIds, specialId } from '../special-tokens.ts';
 import { writeAbout } from '../write-about.ts';
 import { mapped } from './causal.ts';
-import { seedOf } from './masked.ts';
+import { seedOf } from './encoder-text.ts';
 import type { Task } from './task.ts';
 
 type SpanBatch = PairBatch & { targetTokens: number };

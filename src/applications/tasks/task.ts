@@ -20,6 +20,8 @@ export interface Task<Batch = any> {
   readonly manifest?: Manifest;
   /** Of pairs. */
   readonly pairs?: { train: number; val: number; skipped: number };
+  /** What a model that knows nothing loses; ln V when left out. */
+  readonly uniformLossNats?: number;
   /** Micro-batch number m: a pure function, so that a resumed run sees what the uninterrupted one would have seen. */
   at(m: number): Batch;
   /** Tokens in a batch, without padding. */

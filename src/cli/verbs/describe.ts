@@ -116,7 +116,7 @@ async function wanted(args: Args, out: Output): Promise<{ config: TrainConfig; v
 }
 
 /** The blocks of a model by path: `blocks.0`, `decoder.blocks.0`, in ConvS2S `encoder.0`. */
-const firstBlock = /^(?:(?:bert|encoder|decoder)\.)?(?:blocks\.)?0\./;
+const firstBlock = /^(?:(?:bert|generator\.bert|encoder|decoder)\.)?(?:blocks\.)?0\./;
 
 /** The model's own tensors by path. One block is built and stands for all: they are alike. */
 export function treeOf(config: TrainConfig, vocabSize: number): Node {

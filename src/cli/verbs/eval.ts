@@ -6,12 +6,14 @@ import { dirname, join } from 'node:path';
 import type { Score } from '../../applications/events.ts';
 import { answersOf } from '../../applications/answers.ts';
 import { QkvError } from '../../errors.ts';
+import { chatTemplateOf } from '../../applications/dialogues.ts';
 import { openTask } from '../../applications/tasks/open.ts';
 import type { Task } from '../../applications/tasks/task.ts';
 import { preparedFolder } from '../../applications/text-data.ts';
 import { dispose } from '../../nn/index.ts';
 import { settings, settingsOfArguments } from '../../settings/config.ts';
 import { count, duration, loss } from '../format.ts';
+import { scoreWords } from '../score-words.ts';
 import { type LoadedAny, loadAnyRun } from '../load-run.ts';
 import { here } from '../messages.ts';
 import { type Output, printable } from '../output.ts';
@@ -79,7 +81,8 @@ export const evaluate: Verb = {
     const began = performance.now();
     let task: Task | undefined;
     try {
-      task = await openTask(config, run.any, run.tokenizer, { folder, whole: other, signal: interrupted.signal });
+      const template = config.objective === 'dialogues' ? await chatTemplateOf(run.tokenizer, run.checkpoint) : undefined;
+      task = await openTask(config, run.any, run.tokenizer, { folder, template, whole: other, signal: interrupted.signal });
       const batches = flags['batches'] as number | undefined;
       const score = await task.evaluate({
         batches,
@@ -90,7 +93,7 @@ export const evaluate: Verb = {
         },
       });
       const answers =
-        task.pairs && !stop.asked
+        task.pairs && run.any.kind !== 'encoder' && !stop.asked
           ? await answersOf(run, config, flags['answers'] as number | undefined, {
               whole: other,
               stop: () => stop.asked,
@@ -102,7 +105,8 @@ export const evaluate: Verb = {
           : undefined;
       out.live('');
       const seconds = (performance.now() - began) / 1000;
-      say(out, run, score, { data: config.data, other, seconds });
+      const uniform = task.uniformLossNats ?? Math.log(run.any.vocabSize);
+      say(out, run, score, { data: config.data, other, seconds, uniform });
       if (answers) {
         const share = answers.exact / Math.max(1, answers.rows.length);
         for (const { source, target, text } of answers.rows.slice(0, 5)) {
@@ -146,9 +150,10 @@ export const evaluate: Verb = {
 function say(
   out: Output,
   run: LoadedAny,
-  { lossNats, perplexity, bitsPerByte, accuracy, tokens }: Score,
-  { data, other, seconds }: { data: string; other: boolean; seconds: number },
+  score: Score,
+  { data, other, seconds, uniform }: { data: string; other: boolean; seconds: number; uniform: number },
 ): void {
+  const { lossNats, perplexity, bitsPerByte, tokens } = score;
   const n = (x: number) => count(x, out.lang);
   const en = [`loss ${loss(lossNats)} nats a token`, `perplexity ${perplexity.toFixed(2)}`];
   const zh = [`损失 ${loss(lossNats)} nat/词元`, `困惑度 ${perplexity.toFixed(2)}`];
@@ -156,12 +161,11 @@ function say(
     en.push(`${bitsPerByte.toFixed(3)} bits a byte`);
     zh.push(`${bitsPerByte.toFixed(3)} 比特/字节`);
   }
-  if (accuracy !== undefined) {
-    en.push(`${(100 * accuracy).toFixed(1)} % of masked tokens right`);
-    zh.push(`遮住的词元猜对 ${(100 * accuracy).toFixed(1)} %`);
-  }
+  const more = scoreWords(score);
+  en.push(...more.map((w) => w.en));
+  zh.push(...more.map((w) => w.zh));
   out.answer(`${run.name}@${run.step}   ${out.t({ en: en.join(' · '), zh: zh.join(' · ') })}`);
-  const guess = Math.log(run.any.vocabSize).toFixed(3);
+  const guess = uniform.toFixed(3);
   out.say(
     out.style(
       'dim',

@@ -7,8 +7,10 @@ import { generateBatch, StopStrings } from '../../generate/index.ts';
 import { dispose, quantise, type WeightPrecision, weightPrecisions } from '../../nn/index.ts';
 import { decodeStream } from '../../tokenizers/index.ts';
 import { checkedValue, typed, unknownSetting } from '../../settings/config.ts';
+import { pairObjectives } from '../../settings/families.ts';
 import { count } from '../format.ts';
 import { answer, fill } from '../generate-other.ts';
+import { compareTexts, markReplaced } from '../use-encoder.ts';
 import { type LoadedRun, loadAnyRun } from '../load-run.ts';
 import { printable } from '../output.ts';
 import { stopOnSignals, turn } from '../signals.ts';
@@ -82,7 +84,8 @@ export const generateSettings = {
 
 export type GenerateSettings = { [K in keyof typeof generateSettings]: z.output<(typeof generateSettings)[K]> };
 
-function readGenerateSettings(args: Args): GenerateSettings {
+/** The values of `key=value` words, checked. */
+export function readGenerateSettings(args: Pick<Args, 'settings'>): GenerateSettings {
   const values: Record<string, unknown> = Object.fromEntries(
     Object.entries(generateSettings).map(([k, type]) => [k, type.parse(undefined)]),
   );
@@ -105,8 +108,8 @@ const unescaped = (text: string) => text.replaceAll('\\n', '\n').replaceAll('\\t
 export const generate: Verb = {
   name: 'generate',
   about: {
-    en: 'lets a run write on from a prompt, answer a source, or fill [MASK]',
-    zh: '让一次运行接着提示写下去、由源文写出目标，或填 [MASK]',
+    en: 'lets a run write on from a prompt, answer a source, fill [MASK], mark replaced tokens, or compare texts',
+    zh: '让一次运行接着提示写下去、由源文写出目标、填 [MASK]、标出被替换的词元，或比较文本',
   },
   words: [{ name: 'RUN' }, { name: 'PROMPT', optional: true, rest: true }],
   settings: generateSettings,
@@ -148,8 +151,13 @@ export const generate: Verb = {
     const weights = (args.flags['weights'] ?? 'f32') as WeightPrecision;
     const loaded = loadAnyRun(spec, { root: args.flags['root'] as string | undefined, weights });
     quantise(loaded.any.model, weights); // what was not made so while it was loaded
-    if (loaded.any.kind === 'encoder') return fill(loaded, loaded.any.model, prompts, options, out);
-    if (loaded.any.kind === 'encoder-decoder' || loaded.config.objective === 'pairs')
+    if (loaded.any.kind === 'encoder') {
+      const { any } = loaded;
+      if (any.asked === 'contrastive') return compareTexts(loaded, any.model, prompts, out);
+      if (any.asked === 'replaced') return markReplaced(loaded, any.model, prompts, out);
+      return fill(loaded, any.asked === 'masked' ? any.model : any.model.lm, prompts, options, out);
+    }
+    if (loaded.any.kind === 'encoder-decoder' || pairObjectives.includes(loaded.config.objective))
       return answer(
         loaded,
         prompts,

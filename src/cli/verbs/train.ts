@@ -138,8 +138,7 @@ export const train: Verb = {
             await turn();
             break;
           case 'eval': {
-            const { step, valLossNats, best, bitsPerByte, accuracy } = event;
-            const speed = screen.evaluation({ step, lossNats: valLossNats, best, bitsPerByte, accuracy }, lastLr);
+            const speed = screen.evaluation({ ...event, lossNats: event.valLossNats }, lastLr);
             out.event({ ...event, ...speed });
             continue;
           }
