@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  holdsDialogues,
   IGNORE_INDEX,
   openPrepared,
   prepareData,
@@ -19,10 +20,27 @@ import { readOptions } from './texts.ts';
 /** Whether `path` is what `qkv data pack` wrote. */
 export const isPacked = (path: string): boolean => existsSync(join(path, 'manifest.json'));
 
+/** Whether the data is dialogues: packed as such, or rows with their columns. */
+export async function isDialogues(config: TrainConfig): Promise<boolean> {
+  if (!isPacked(config.data)) return holdsDialogues(config.data, readOptions(config));
+  const { manifest, close } = openPrepared(config.data);
+  close();
+  return manifest.dialogues !== undefined;
+}
+
 /** The folder inside `folder` for the token streams of these settings: a run, a later one and an evaluation find the same. */
 export function preparedFolder(config: TrainConfig, vocabSize: number, folder: string): string {
   const word = (text: string, length: number) => text.replace(/[^\p{L}\p{N}]+/gu, '-').slice(-length);
   return join(folder, `${word(config.data, 40)}-${word(config.tokenizer, 20)}-${vocabSize}`);
+}
+
+export interface OpenOptions {
+  /** Where prepared data lies. */
+  folder: string;
+  /** Nothing is kept for validation. */
+  whole?: boolean;
+  signal?: AbortSignal;
+  onProgress?: (p: Progress) => void;
 }
 
 /**
@@ -32,11 +50,7 @@ export function preparedFolder(config: TrainConfig, vocabSize: number, folder: s
 export async function openText(
   config: TrainConfig,
   tokenizer: Tokenizer,
-  {
-    folder,
-    whole = false,
-    ...rest
-  }: { folder: string; whole?: boolean; signal?: AbortSignal; onProgress?: (p: Progress) => void },
+  { folder, whole = false, ...rest }: OpenOptions,
 ): Promise<Prepared> {
   if (isPacked(config.data)) return openPrepared(config.data, { tokenizerHash: tokenizerFingerprint(tokenizer) });
   return prepareData({

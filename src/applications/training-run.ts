@@ -1,6 +1,6 @@
 // A run while it trains: steps, evaluations, samples and checkpoints in their order, each told as it happens and written to the log.
 
-import { CheckpointError, CheckpointSaver, readControl, type Run, type Saved } from '../io/index.ts';
+import { CheckpointError, type CheckpointFile, CheckpointSaver, readControl, type Run, type Saved } from '../io/index.ts';
 import type { TrainConfig } from '../settings/index.ts';
 import { memory } from '../tensor/index.ts';
 import { type AdamW, cosine, linearDecay, type Schedule, train, wsd } from '../train/index.ts';
@@ -20,6 +20,8 @@ export interface TrainingRunOptions {
   /** The bytes of tokenizer.json, and the ids that config.json names. */
   tokenizerJson: string;
   ids: NamedIds;
+  /** Further files of each checkpoint. */
+  others?: readonly CheckpointFile[];
   stopped: () => boolean;
   now: () => number;
 }
@@ -161,10 +163,10 @@ export class TrainingRun {
   }
 
   *#save(best: boolean): Generator<TrainEvent, void> {
-    const { any, optimizer, state, tokenizerJson, ids, run } = this.o;
+    const { any, optimizer, state, tokenizerJson, ids, others, run } = this.o;
     if (this.#savedStep === state.step) return;
     run.log.sync();
-    const files = checkpointFiles(any, optimizer, state, tokenizerJson, ids);
+    const files = checkpointFiles(any, optimizer, state, tokenizerJson, ids, others);
     const pinned = state.best ? [state.best.step] : [];
     const saved: Saved | CheckpointError = this.#saver.save(state.step, files, { pinned });
     if (saved instanceof CheckpointError) {

@@ -17,6 +17,7 @@ export {
   shingles,
 } from './dedupe.ts';
 export * from './dialogues.ts';
+export { tooShort } from './errors.ts';
 export { type Encoding, guessEncoding } from './encoding.ts';
 export { htmlToText } from './html.ts';
 export * from './inspect.ts';

@@ -3,7 +3,7 @@
  * is taken. Text and mask equal those of transformers' `apply_chat_template`.
  */
 import type { PipelineTokenizer } from './pipeline.ts';
-import { tokenizerError } from './tokenizer.ts';
+import { type Tokenizer, tokenizerError } from './tokenizer.ts';
 
 export interface ChatMessage {
   role: string;
@@ -27,6 +27,8 @@ export interface RenderedDialogue {
 
 export interface ChatTemplate {
   readonly source: string;
+  /** The special tokens that it may call by name (`bos_token` …). */
+  readonly specialTokens: Readonly<Record<string, string>>;
   /** Does the template say itself what the model writes, by `{% generation %}`? */
   readonly marksAnswers: boolean;
   /** Throws TOKENIZER with what the template says where it refuses the messages (`raise_exception`). */
@@ -104,6 +106,7 @@ export async function compileChatTemplate(
 
   return {
     source,
+    specialTokens,
     marksAnswers,
     render,
     renderWithAnswers: (messages, options = {}) =>
@@ -214,6 +217,7 @@ function strftime(date: Date, format: string): string {
 
 /** A dialogue as ids, and which of them a loss is taken on. */
 export interface EncodedDialogue {
+  text: string;
   ids: Int32Array;
   /** 1 where the token is part of an answer. */
   mask: Uint8Array;
@@ -237,11 +241,11 @@ export function encodeDialogue(
     while (a < answers.length && offsets[2 * i] >= answers[a][1]) a++;
     if (a < answers.length && offsets[2 * i + 1] > answers[a][0]) mask[i] = 1;
   }
-  return { ids, mask };
+  return { text, ids, mask };
 }
 
 /** Messages whose text holds no special token of the tokenizer: a blank is put after its first character, so that nobody can write a turn of another. */
-export function neutral(tokenizer: PipelineTokenizer, messages: readonly ChatMessage[]): ChatMessage[] {
+export function neutral(tokenizer: Tokenizer, messages: readonly ChatMessage[]): ChatMessage[] {
   const specials = [...tokenizer.specialTokens.keys()].sort((a, b) => b.length - a.length);
   return messages.map((message) => {
     let { content } = message;

@@ -1,6 +1,7 @@
 /** All verbs, in the order in which `qkv help` lists them. */
 import type { Verb } from '../verb.ts';
 import { compareVerb } from './compare.ts';
+import { chat } from './chat.ts';
 import { configKeys, configShow } from './config.ts';
 import { dataAnnotate, dataClean, dataDedup, dataInspect, dataLeak, dataPack, dataSplit, dataStats } from './data/index.ts';
 import { describe } from './describe.ts';
@@ -21,6 +22,7 @@ const working: Verb[] = [
   newFolder,
   train,
   generate,
+  chat,
   evaluate,
   trace,
   compareVerb,
