@@ -121,6 +121,8 @@ interface Node {
   choices: number;
   /** How many characters of a match it may at most spell out, to bound `{n}` of `{n}`. */
   weight: number;
+  /** A place between characters: `^`, `$`, a look-around. It cannot be repeated. */
+  place?: boolean;
 }
 
 class PatternReader {
@@ -194,6 +196,7 @@ class PatternReader {
     const atom = this.#atom(ignoreCase);
     const bounds = this.#bounds();
     if (!bounds) return atom;
+    if (atom.place) this.#refuse('a repeat of a place between characters (^, $, \\A, \\z or a look-around)');
     const { source: mark, min, max, braces } = bounds;
     if (max > 1 && !atom.fixed) this.#refuse('a repeat over a part that has choices of its own (may take exponential time)');
     const times = max === Number.POSITIVE_INFINITY ? Math.max(min, 1) : max;
@@ -235,7 +238,7 @@ class PatternReader {
       this.atoms.push(source);
       return { source, fixed: true, repeats: 0, choices: 0, weight: 1 };
     };
-    const zero = (source: string): Node => ({ source, fixed: true, repeats: 0, choices: 0, weight: 0 });
+    const zero = (source: string): Node => ({ source, fixed: true, repeats: 0, choices: 0, weight: 0, place: true });
     const c = this.#peek();
     if (c === '(') return this.#group(ignoreCase);
     if (c === '[') return single(this.#set(ignoreCase));
@@ -266,7 +269,7 @@ class PatternReader {
     else if (this.#peek() === '?') this.#refuse('this kind of group is not supported');
     const inside = this.#alternatives(ignoreCase);
     if (!this.#take(')')) this.#refuse('"(" without ")"');
-    return { ...inside, source: `${open}${inside.source})`, fixed: inside.fixed && !look };
+    return { ...inside, source: `${open}${inside.source})`, fixed: inside.fixed && !look, place: look };
   }
 
   /** `[…]`, with nested sets and `&&`, which bind as in Oniguruma: `[ab&&[^c]]` is (a or b) and not c. */
