@@ -94,10 +94,10 @@ export function openGguf(path: string): GgufReader {
   }
 }
 
-/** The same for a file that is in memory already. */
+/** The same for a file that is in memory already; `read` returns views, not copies. */
 export function parseGguf(bytes: Uint8Array, file = 'gguf'): GgufReader {
   return readGguf(
-    (position, length) => Uint8Array.from(bytes.subarray(position, position + length)),
+    (position, length) => bytes.subarray(position, position + length),
     bytes.length,
     file,
     () => {},

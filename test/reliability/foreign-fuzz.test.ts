@@ -13,4 +13,5 @@ test.each([
   expect(result.untyped).toBe(0);
   expect(result.legal).toBeGreaterThan(count / 200);
   expect(result.refused).toBeGreaterThan(count / 3);
+  expect(result.worstMb).toBeLessThan(50);
 });

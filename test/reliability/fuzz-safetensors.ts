@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { QkvError } from '../../src/errors.ts';
 import { parseSafetensors, safetensorsBytes, type TensorToWrite } from '../../src/io/safetensors.ts';
 import { dtypeBits, type SafetensorsDtype } from '../../src/io/safetensors-header.ts';
@@ -13,6 +15,9 @@ export interface FuzzResult {
   untyped: number;
   firstUntyped?: string;
   worstMs: number;
+  /** The most that one input made the heap and the buffers outside of it grow. */
+  worstMb: number;
+  /** How far the process grew, after the garbage is gone: what is kept from one input to the next. */
   rssGrowthMb: number;
   seconds: number;
   codes: Record<string, number>;
@@ -101,6 +106,9 @@ function mendLength(bytes: Uint8Array, seed: Uint8Array): void {
   new DataView(bytes.buffer, bytes.byteOffset).setBigUint64(0, BigInt(length), true);
 }
 
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
 /** Feeds `count` mutants to `judge`, which must return or throw an error with a code. */
 export function fuzz(
   count: number,
@@ -109,8 +117,18 @@ export function fuzz(
   judge: (bytes: Uint8Array) => void,
 ): FuzzResult {
   const random = xorshift(seed);
-  const rssBefore = process.memoryUsage.rss();
-  const result: FuzzResult = { count, legal: 0, refused: 0, untyped: 0, worstMs: 0, rssGrowthMb: 0, seconds: 0, codes: {} };
+  const result: FuzzResult = {
+    ...{ count, legal: 0, refused: 0, untyped: 0, worstMs: 0, worstMb: 0, rssGrowthMb: 0, seconds: 0, codes: {} },
+  };
+  const used = () => {
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  };
+  const rss = () => {
+    collect();
+    return process.memoryUsage.rss() / 2 ** 20;
+  };
+  let rssBefore = 0;
   const start = performance.now();
   const timed = (bytes: Uint8Array): number => {
     const before = performance.now();
@@ -121,6 +139,7 @@ export function fuzz(
   };
   for (let i = 0; i < count; i++) {
     const bytes = draw(random, i);
+    const usedBefore = used();
     const before = performance.now();
     try {
       judge(bytes);
@@ -135,10 +154,14 @@ export function fuzz(
       }
     }
     let ms = performance.now() - before;
+    result.worstMb = Math.max(result.worstMb, (used() - usedBefore) / 2 ** 20);
     // The machine may have been busy elsewhere: what is slow for its own sake is slow again.
     for (let again = 0; again < 3 && ms > 20; again++) ms = Math.min(ms, timed(bytes));
     result.worstMs = Math.max(result.worstMs, ms);
-    if (i % 50_000 === 0) result.rssGrowthMb = Math.max(result.rssGrowthMb, (process.memoryUsage.rss() - rssBefore) / 2 ** 20);
+    if (i === 999)
+      rssBefore = rss(); // the code has run, and V8 has what it wants for garbage
+    else if (i > 999 && (i % 50_000 === 0 || i === count - 1))
+      result.rssGrowthMb = Math.max(result.rssGrowthMb, rss() - rssBefore);
   }
   result.seconds = (performance.now() - start) / 1000;
   return result;
@@ -154,10 +177,10 @@ export function fuzzSafetensors(count: number, seed: number): FuzzResult {
 
 /** Prints what a run of the fuzzer found; the exit code is 1 when something untyped was thrown. */
 export function report(kind: string, seed: number, result: FuzzResult): void {
-  const { count, legal, refused, untyped, worstMs, rssGrowthMb, seconds, codes } = result;
+  const { count, legal, refused, untyped, worstMs, worstMb, rssGrowthMb, seconds, codes } = result;
   console.log(`${kind}: ${count} mutants, seed ${seed}, ${seconds.toFixed(1)} s (${Math.round(count / seconds / 1000)} k/s)`);
   console.log(
-    `legal ${legal} · refused ${refused} · untyped errors ${untyped} · worst ${worstMs.toFixed(1)} ms · RSS growth ${rssGrowthMb.toFixed(0)} MB`,
+    `legal ${legal} · refused ${refused} · untyped errors ${untyped} · worst ${worstMs.toFixed(1)} ms, ${worstMb.toFixed(1)} MB · RSS growth ${rssGrowthMb.toFixed(0)} MB`,
   );
   for (const [code, n] of Object.entries(codes).sort(([, a], [, b]) => b - a)) console.log(`  ${code.padEnd(18)}${n}`);
   if (result.firstUntyped) console.log(result.firstUntyped);

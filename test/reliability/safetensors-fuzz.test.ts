@@ -8,5 +8,6 @@ test('200,000 mutated files: no untyped error, no slow answer, no growth of memo
   expect(result.legal).toBeGreaterThan(2_000); // the mutants are not all so broken that nothing is judged
   expect(Object.keys(result.codes).length).toBeGreaterThanOrEqual(16);
   expect(result.worstMs).toBeLessThan(100);
+  expect(result.worstMb).toBeLessThan(50);
   expect(result.rssGrowthMb).toBeLessThan(50);
 });
