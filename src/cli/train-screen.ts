@@ -6,7 +6,7 @@ import type { Score } from '../applications/events.ts';
 import { barOf } from '../figures/terminal.ts';
 import { clip, displayWidth, padEnd, padStart, wrap } from '../figures/width.ts';
 import { type TrainConfig, tokenizerKinds } from '../settings/config.ts';
-import { familyOf } from '../settings/families.ts';
+import { asksTokens, familyOf } from '../settings/families.ts';
 import type { Memory } from './estimate.ts';
 import { bytes, clock, compact, count, duration, type Lang, loss, short } from './format.ts';
 import { partEn, partZh } from './messages.ts';
@@ -21,6 +21,8 @@ export interface StartInfo {
   parameters: number;
   trainTokens: number;
   valTokens: number;
+  /** It learns to answer in dialogues. */
+  dialogues?: boolean;
   /** Of pairs: how many there are, and how many were too long. */
   pairs?: { train: number; val: number; skipped: number };
   /** Characters that a token holds on average; absent when it is not known. */
@@ -79,6 +81,7 @@ const SMOOTHING = 0.97;
 
 export class TrainScreen {
   #config!: TrainConfig;
+  #dialogues = false;
   #firstStep = 0;
   #began = 0;
   /** Tokens and time since the last evaluation, without evaluations and samples. */
@@ -103,6 +106,7 @@ export class TrainScreen {
     const { out } = this;
     const { config: c, memory: m } = info;
     this.#config = c;
+    this.#dialogues = info.dialogues ?? false;
     this.#firstStep = info.resumedFrom ?? 0;
     this.#step = this.#firstStep;
     this.#began = this.now();
@@ -320,10 +324,12 @@ export class TrainScreen {
     out.live('');
     const zh = out.lang === 'zh';
     const n = (x: number) => count(x, out.lang);
+    const { objective } = this.#config;
+    const perplexity = best && asksTokens(objective) ? Math.exp(best.lossNats).toFixed(1) : undefined;
     const bestText = best
       ? zh
-        ? ` · 最佳验证 ${loss(best.lossNats)}（第 ${n(best.step)} 步，困惑度 ${Math.exp(best.lossNats).toFixed(1)}${best.bitsPerByte === undefined ? '' : `，${best.bitsPerByte.toFixed(2)} 比特/字节`}）`
-        : ` · best validation ${loss(best.lossNats)} (step ${n(best.step)}, perplexity ${Math.exp(best.lossNats).toFixed(1)}${best.bitsPerByte === undefined ? '' : `, ${best.bitsPerByte.toFixed(2)} bits a byte`})`
+        ? ` · 最佳验证 ${loss(best.lossNats)}（第 ${n(best.step)} 步${perplexity === undefined ? '' : `，困惑度 ${perplexity}`}${best.bitsPerByte === undefined ? '' : `，${best.bitsPerByte.toFixed(2)} 比特/字节`}）`
+        : ` · best validation ${loss(best.lossNats)} (step ${n(best.step)}${perplexity === undefined ? '' : `, perplexity ${perplexity}`}${best.bitsPerByte === undefined ? '' : `, ${best.bitsPerByte.toFixed(2)} bits a byte`})`
       : '';
     const elapsed = clock(this.#elapsed());
     const words = firstWords(prompt);
@@ -336,12 +342,16 @@ export class TrainScreen {
         `${out.style('yellow', '■')} ${zh ? `停在第 ${n(step)} 步，已保存 · ${elapsed}` : `stopped at step ${n(step)}, saved · ${elapsed}`}${bestText}`,
       );
     const { kind } = familyOf(this.#config.model);
-    const use = `qkv generate ${name} "${words}"`;
-    const says = zh
-      ? { decoder: '让它写', encoder: '让它填空', 'encoder-decoder': '让它写' }[kind]
-      : { decoder: 'let it write:', encoder: 'let it fill:', 'encoder-decoder': 'let it write:' }[kind];
+    const use = this.#dialogues ? `qkv chat ${name}` : `qkv generate ${name} "${words}"`;
+    const says = this.#dialogues
+      ? zh
+        ? '与它对话'
+        : 'talk with it:'
+      : zh
+        ? { decoder: '让它写', encoder: '让它填空', 'encoder-decoder': '让它写' }[kind]
+        : { decoder: 'let it write:', encoder: 'let it fill:', 'encoder-decoder': 'let it write:' }[kind];
     const look =
-      kind === 'decoder'
+      kind === 'decoder' && !this.#dialogues
         ? zh
           ? ` · 看注意力 qkv trace ${name} "${words}"`
           : ` · look inside: qkv trace ${name} "${words}"`
@@ -349,8 +359,8 @@ export class TrainScreen {
     out.say(
       status === 'done'
         ? zh
-          ? `  存于 ${shortPath(folder)} · ${says} ${use}${look}`
-          : `  in ${shortPath(folder)} · ${says} ${use}${look}`
+          ? `  存于 ${shortPath(folder)} · ${says.zh} ${use}${look}`
+          : `  in ${shortPath(folder)} · ${says.en} ${use}${look}`
         : zh
           ? `  存于 ${shortPath(folder)} · 继续 qkv train ${name} --resume`
           : `  in ${shortPath(folder)} · go on: qkv train ${name} --resume`,

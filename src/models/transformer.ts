@@ -45,6 +45,12 @@ export const transformerDefaults = (c: TransformerConfig) => ({
 });
 type Config = Required<TransformerConfig>;
 
+/**
+ * σ·√C of the embedding, which is the output matrix, too. The authors' program has 1, the size of the sines that are added to it, and begins half a nat
+ * above ln V; 0.4 begins at ln V and still lets a token be heard beside its place.
+ */
+const EMBEDDING_STD = 0.4;
+
 /** Xavier's σ = √(2/(dIn + dOut)): the signal keeps its size forwards and backwards. Glorot & Bengio 2010, eq. 12. */
 const xavier = (dIn: number, dOut: number): number => Math.sqrt(2 / (dIn + dOut));
 
@@ -118,7 +124,7 @@ export class Transformer implements EncoderDecoder {
   constructor(config: TransformerConfig, rng: Rng) {
     this.config = transformerDefaults(config);
     const { vocabSize, dModel } = this.config;
-    this.tokenEmbedding = new Embedding(vocabSize, dModel, { std: 0.02, rng });
+    this.tokenEmbedding = new Embedding(vocabSize, dModel, { std: EMBEDDING_STD / Math.sqrt(dModel), rng });
     this.encoder = new Stack(this.config, 'encoder', rng);
     this.decoder = new Stack(this.config, 'decoder', rng);
   }

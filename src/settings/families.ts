@@ -15,6 +15,9 @@ export const objectives = [
 export type Objective = (typeof objectives)[number];
 /** Those that learn from pairs; the others learn from text. */
 export const pairObjectives: readonly (Objective | null)[] = ['pairs', 'prefix', 'contrastive'];
+/** Whether the loss is of tokens alone, so that e^loss is a perplexity. */
+export const asksTokens = (objective: Objective | null): boolean =>
+  objective === null || !['nextSentence', 'replaced', 'contrastive'].includes(objective);
 export type FamilyKind = 'decoder' | 'encoder' | 'encoder-decoder';
 
 /** Settings of shape that only some families have. */

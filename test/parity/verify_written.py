@@ -11,20 +11,24 @@ import sys
 import torch
 import transformers as hf
 
-classes = {"decoder": hf.AutoModelForCausalLM, "pair": hf.AutoModelForSeq2SeqLM, "encoder": hf.AutoModelForMaskedLM, "hidden": hf.AutoModel}
+classes = {"decoder": hf.AutoModelForCausalLM, "pair": hf.AutoModelForSeq2SeqLM, "encoder": hf.AutoModelForMaskedLM, "hidden": hf.AutoModel, "pretraining": hf.BertForPreTraining, "replaced": hf.ElectraForPreTraining, "vectors": hf.BertModel}
 failed = False
 for name in sorted(os.listdir(sys.argv[1])):
     folder = os.path.join(sys.argv[1], name)
     with open(os.path.join(folder, "ours.json")) as f:
         ours = json.load(f)
-    model, info = classes[ours["kind"]].from_pretrained(folder, output_loading_info=True, attn_implementation="eager")
+    more = {"add_pooling_layer": False} if ours["kind"] == "vectors" else {}  # a mean needs none
+    model, info = classes[ours["kind"]].from_pretrained(folder, output_loading_info=True, attn_implementation="eager", **more)
     ids = torch.tensor([ours["ids"]])
     greedy = None
     with torch.no_grad():
         if ours["kind"] == "pair":
             y = model(input_ids=ids, decoder_input_ids=ids).logits
             greedy = model.generate(ids, max_new_tokens=20, do_sample=False, eos_token_id=None)[0, 1:].tolist()
-        elif ours["kind"] == "hidden":
+        elif ours["kind"] == "pretraining":
+            y = model(ids)
+            y = torch.cat([y.prediction_logits.flatten(), y.seq_relationship_logits.flatten()])
+        elif ours["kind"] in ("hidden", "vectors"):
             y = model(ids).last_hidden_state
         else:
             y = model(ids).logits

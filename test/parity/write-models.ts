@@ -8,7 +8,8 @@ import { type Family, publishedConfig, type PublishedShape, storedAs } from '../
 import { bertStoredAs, publishedBertConfig, publishedT5Config, savePretrained, t5StoredAs } from '../../src/io/index.ts';
 import { Bert, bertVariants, buildDecoder, MaskedLM, SourceWriter, T5 } from '../../src/models/index.ts';
 import { stateDict } from '../../src/nn/index.ts';
-import { Rng, scope, Tensor } from '../../src/tensor/index.ts';
+import { newEncoder } from '../../src/applications/encoder-folder.ts';
+import { concat, Rng, scope, Tensor } from '../../src/tensor/index.ts';
 
 const root = process.argv[2];
 const size = { vocabSize: 41, nLayer: 2, nHead: 3, dModel: 24, dFF: 20 };
@@ -96,4 +97,25 @@ for (const [variant, switches] of Object.entries(bertVariants)) {
   });
   const y = model instanceof MaskedLM ? model.forward(ids, [1, 9]) : bert.hidden(ids, [1, 9]);
   note(name, { kind: electra ? 'hidden' : 'encoder', logits: [...y.readSync()] });
+}
+// What BERT and ELECTRA are pre-trained as, and sentence vectors: as the trainer's own checkpoints name them.
+for (const asked of ['nextSentence', 'replaced', 'contrastive'] as const) {
+  using _ = scope();
+  const made = newEncoder(asked, { ...size, contextLength: 64 }, new Rng(1));
+  if (made.kind !== 'encoder' || made.asked === 'masked') throw new Error(`${asked}: another kind was made`);
+  const { model } = made;
+  spread(model);
+  const kept = made.asked === 'replaced' ? { bert: model.bert, detector: made.model.detector } : model;
+  savePretrained(join(root, asked), kept, { config: made.published({ pad: 0 }), stored: made.stored });
+  const hidden = model.bert.hidden(ids, [1, 9]);
+  const y =
+    made.asked === 'replaced'
+      ? made.model.detector.forward(ids, [1, 9])
+      : made.asked === 'nextSentence'
+        ? concat([made.model.lm.forward(ids, [1, 9]).reshape([9 * size.vocabSize]), made.model.follows(hidden).reshape([2])])
+        : hidden;
+  note(asked, {
+    kind: { nextSentence: 'pretraining', replaced: 'replaced', contrastive: 'vectors' }[asked],
+    logits: [...y.readSync()],
+  });
 }

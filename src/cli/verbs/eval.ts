@@ -12,6 +12,7 @@ import type { Task } from '../../applications/tasks/task.ts';
 import { preparedFolder } from '../../applications/text-data.ts';
 import { dispose } from '../../nn/index.ts';
 import { settings, settingsOfArguments } from '../../settings/config.ts';
+import { asksTokens } from '../../settings/families.ts';
 import { count, duration, loss } from '../format.ts';
 import { scoreWords } from '../score-words.ts';
 import { type LoadedAny, loadAnyRun } from '../load-run.ts';
@@ -155,8 +156,13 @@ function say(
 ): void {
   const { lossNats, perplexity, bitsPerByte, tokens } = score;
   const n = (x: number) => count(x, out.lang);
-  const en = [`loss ${loss(lossNats)} nats a token`, `perplexity ${perplexity.toFixed(2)}`];
-  const zh = [`损失 ${loss(lossNats)} nat/词元`, `困惑度 ${perplexity.toFixed(2)}`];
+  const tokensAlone = asksTokens(run.config.objective);
+  const en = tokensAlone
+    ? [`loss ${loss(lossNats)} nats a token`, `perplexity ${perplexity.toFixed(2)}`]
+    : [`loss ${loss(lossNats)} nats`];
+  const zh = tokensAlone
+    ? [`损失 ${loss(lossNats)} nat/词元`, `困惑度 ${perplexity.toFixed(2)}`]
+    : [`损失 ${loss(lossNats)} nat`];
   if (bitsPerByte !== undefined) {
     en.push(`${bitsPerByte.toFixed(3)} bits a byte`);
     zh.push(`${bitsPerByte.toFixed(3)} 比特/字节`);
