@@ -5,9 +5,8 @@ import { join } from 'node:path';
 import { QkvError } from '../errors.ts';
 import { findCheckpoint } from '../io/index.ts';
 import { resolveRun } from '../io/run-folder.ts';
-import { dispose } from '../nn/index.ts';
 import { type Place, type SettingKey, type TrainConfig, tokenizerKinds } from '../settings/index.ts';
-import { loadModel, shapeSettings } from './model-folder.ts';
+import { shapeOfFolder } from './model-folder.ts';
 
 /** The folder with config.json and weights that `from` means: itself, or the newest sound checkpoint of a run (`RUN`, `RUN@STEP`, `RUN@best`). */
 export function fromFolder(from: string): { folder: string } {
@@ -30,17 +29,15 @@ export function fromFolder(from: string): { folder: string } {
 export function withFrom(config: TrainConfig, places: ReadonlyMap<string, Place>): TrainConfig {
   if (config.from === null) return config;
   const { folder } = fromFolder(config.from);
-  const any = loadModel(folder, { objective: config.objective });
-  const shape = shapeSettings(any);
-  dispose(any.model);
+  const { shape, vocabSize, contextLength } = shapeOfFolder(folder); // the weights are read once, when the training begins
   for (const [key, value] of Object.entries(shape)) {
     const asked = config[key as SettingKey];
     if (places.has(key) && asked !== value && key !== 'labelSmoothing')
       throw otherShape(key, asked, value, config.from, places.get(key)!);
   }
   const written = places.has('contextLength');
-  if (written && config.contextLength > any.contextLength)
-    throw otherShape('contextLength', config.contextLength, any.contextLength, config.from, places.get('contextLength')!);
+  if (written && config.contextLength > contextLength)
+    throw otherShape('contextLength', config.contextLength, contextLength, config.from, places.get('contextLength')!);
   const tokenizer = join(folder, 'tokenizer.json');
   if (!places.has('tokenizer') && !existsSync(tokenizer))
     throw new QkvError('E114', `${folder} has no tokenizer.json`, { path: folder, reason: 'tokenizer' });
@@ -49,9 +46,9 @@ export function withFrom(config: TrainConfig, places: ReadonlyMap<string, Place>
     ...config,
     ...shape,
     labelSmoothing,
-    contextLength: written ? config.contextLength : any.contextLength,
+    contextLength: written ? config.contextLength : contextLength,
     tokenizer: places.has('tokenizer') && !tokenizerKinds.includes(config.tokenizer) ? config.tokenizer : tokenizer,
-    vocabSize: any.vocabSize,
+    vocabSize,
     size: null,
     depth: null,
   };

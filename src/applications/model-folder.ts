@@ -2,6 +2,8 @@
 
 import { loadEncoderDecoder, publishedT5Config, t5StoredAs } from '../io/index.ts';
 import { type Family, publishedConfig, type PublishedShape, settingsOfPublished, storedAs } from '../io/hugging-face.ts';
+import { bertSettingsOf } from '../io/hugging-face-bert.ts';
+import { t5SettingsOf } from '../io/hugging-face-t5.ts';
 import { loadPretrained } from '../io/model-weights.ts';
 import { readPublishedConfig } from '../io/published.ts';
 import {
@@ -18,7 +20,7 @@ import {
   Transformer,
   type TransformerConfig,
 } from '../models/index.ts';
-import { quantise, type WeightPrecision } from '../nn/index.ts';
+import { dispose, quantise, type WeightPrecision } from '../nn/index.ts';
 import { familyOf, type TrainConfig } from '../settings/index.ts';
 import { Rng } from '../tensor/index.ts';
 import { type AnyModel, type Encoder, filled } from './any-model.ts';
@@ -120,6 +122,7 @@ function own(family: OwnFamily, shape: OwnShape, rng: Rng, dropout: number): Any
   };
 }
 const OWN = 'qkv_';
+const encoderTypes = ['bert', 'roberta', 'xlm-roberta', 'camembert', 'distilbert', 'electra'];
 
 /**
  * The model in a folder: one of our checkpoints, or any published one that io/ reads. `dropout` is of the training to come.
@@ -145,7 +148,7 @@ export function loadModel(
   const { file, config } = readPublishedConfig(folder);
   const type = String(config['model_type']);
   if (type === 't5' || type === 'mt5') return t5(loadEncoderDecoder(folder, { dropout }).model);
-  if (['bert', 'roberta', 'xlm-roberta', 'camembert', 'distilbert', 'electra'].includes(type)) {
+  if (encoderTypes.includes(type)) {
     const possible = familyOf(type === 'electra' ? 'electra' : 'bert').objectives;
     const asked = objective && possible.includes(objective) ? objective : possible[0];
     return loadedEncoder(folder, asked as Encoder['asked'], { dropout, seed });
@@ -168,6 +171,26 @@ export function loadModel(
   );
   if (weights !== 'f32') quantise(any.model, weights);
   return any;
+}
+
+/** Settings of shape, vocabulary and context of the model in a folder, from its config.json: no weight is read. @throws CheckpointError CONFIG */
+export function shapeOfFolder(folder: string): { shape: Partial<TrainConfig>; vocabSize: number; contextLength: number } {
+  const { file, config } = readPublishedConfig(folder);
+  const any = hollow(String(config['model_type']), config, file);
+  const { vocabSize, contextLength } = any;
+  const shape = shapeSettings(any);
+  dispose(any.model);
+  return { shape, vocabSize, contextLength };
+}
+
+/** A model whose matrices have no memory yet. */
+function hollow(type: string, config: Record<string, unknown>, file: string): AnyModel {
+  if (type === 't5' || type === 'mt5') return t5(new T5(t5SettingsOf(config, file).settings, Rng.none));
+  if (encoderTypes.includes(type))
+    return newEncoder(type === 'electra' ? 'replaced' : 'masked', bertSettingsOf(config, file).settings, Rng.none);
+  if (type.startsWith(OWN)) return own(type.slice(OWN.length) as OwnFamily, config['settings'] as OwnShape, Rng.none, 0);
+  const settings = settingsOfPublished(config, file);
+  return decoder(buildDecoder({ ...settings, seed: 0 }, settings.vocabSize, Rng.none), settings);
 }
 
 /** The settings of shape that a model has, for the run's config.json: what describe, estimate and trace go by. */

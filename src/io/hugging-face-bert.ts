@@ -54,6 +54,10 @@ export const headActivation: Record<BertVariant, Activation> = {
   electra: 'gelu',
 };
 
+/** config.json of an encoder as our settings. @throws CheckpointError CONFIG */
+export const bertSettingsOf = (config: Record<string, unknown>, file: string): { variant: BertVariant; settings: BertConfig } =>
+  settingsOf(new PublishedConfig(config, file));
+
 function settingsOf(c: PublishedConfig): { variant: BertVariant; settings: BertConfig } {
   const variant = c.choice('model_type', variantNames, '');
   if (c.has('position_embedding_type') && c.values['position_embedding_type'] !== 'absolute')
