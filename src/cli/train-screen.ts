@@ -342,14 +342,14 @@ export class TrainScreen {
         `${out.style('yellow', '■')} ${zh ? `停在第 ${n(step)} 步，已保存 · ${elapsed}` : `stopped at step ${n(step)}, saved · ${elapsed}`}${bestText}`,
       );
     const { kind } = familyOf(this.#config.model);
-    const use = this.#dialogues ? `qkv chat ${name}` : `qkv generate ${name} "${words}"`;
-    const says = this.#dialogues
-      ? zh
-        ? '与它对话'
-        : 'talk with it:'
-      : zh
-        ? { decoder: '让它写', encoder: '让它填空', 'encoder-decoder': '让它写' }[kind]
-        : { decoder: 'let it write:', encoder: 'let it fill:', 'encoder-decoder': 'let it write:' }[kind];
+    const [en, zhSays, use] = {
+      decoder: ['let it write:', '让它写', `qkv generate ${name} "${words}"`],
+      'encoder-decoder': ['let it write:', '让它写', `qkv generate ${name} "${words}"`],
+      encoder: ['let it fill:', '让它填空', `qkv generate ${name} "${words}"`],
+      dialogues: ['talk with it:', '与它对话', `qkv chat ${name}`],
+      replaced: ['let it judge:', '让它判断', `qkv generate ${name} "${words}"`],
+      contrastive: ['let it compare:', '让它比较', `qkv generate ${name} "${words}" "…"`],
+    }[this.#dialogues ? 'dialogues' : objective === 'replaced' || objective === 'contrastive' ? objective : kind];
     const look =
       kind === 'decoder' && !this.#dialogues
         ? zh
@@ -359,8 +359,8 @@ export class TrainScreen {
     out.say(
       status === 'done'
         ? zh
-          ? `  存于 ${shortPath(folder)} · ${says.zh} ${use}${look}`
-          : `  in ${shortPath(folder)} · ${says.en} ${use}${look}`
+          ? `  存于 ${shortPath(folder)} · ${zhSays} ${use}${look}`
+          : `  in ${shortPath(folder)} · ${en} ${use}${look}`
         : zh
           ? `  存于 ${shortPath(folder)} · 继续 qkv train ${name} --resume`
           : `  in ${shortPath(folder)} · go on: qkv train ${name} --resume`,
