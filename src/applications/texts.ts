@@ -25,7 +25,7 @@ export async function* textsOf(config: TrainConfig, signal?: AbortSignal): Async
   }
   if (config.objective === 'dialogues') {
     for await (const { messages } of dialoguesOf(config.data, { ...readOptions(config), onBytes }))
-      for (const { role, content } of messages) yield* [role, content];
+      for (const { role, content } of messages) yield* [`${role}\n`, content];
     return;
   }
   for await (const { text } of documents(await listSources(config.data), { ...readOptions(config), onBytes })) yield text;

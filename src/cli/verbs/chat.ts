@@ -83,7 +83,7 @@ export const chat: Verb = {
                 given.pop();
                 throw error;
               }
-            } else throw new QkvError('E101', `unknown word ${word}`, { key: word, keys: words, text: true });
+            } else throw new QkvError('E101', `unknown word ${word}`, { key: word, keys: words });
             continue;
           }
           encodeText(tokenizer, question);

@@ -2,7 +2,8 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
-import { documents, listSources } from '../../data/index.ts';
+import { readOptions, textsOf } from '../../applications/texts.ts';
+import { documents, holdsDialogues, listSources } from '../../data/index.ts';
 import { QkvError } from '../../errors.ts';
 import { bars } from '../../figures/terminal.ts';
 import { padStart } from '../../figures/width.ts';
@@ -11,6 +12,7 @@ import { resolveRun } from '../../io/run-folder.ts';
 import {
   byteTokenizer,
   charTokenizer,
+  chatmlTokens,
   describeToken,
   mergesFiles,
   PipelineTokenizer,
@@ -122,19 +124,18 @@ export const tokTrain: Verb = {
     const { config } = resolve([], settingsOfArguments(given), { needData: false });
     const file = (flags['out'] as string | undefined) ?? 'tokenizer.json';
     if (existsSync(file) && !flags['force']) throw new QkvError('E158', `${file} exists`, { path: file });
-    const files = await listSources(path);
     const began = performance.now();
     const texts: string[] = [];
     let characters = 0;
     let cut = false;
-    for await (const piece of documents(files, {
-      field: config['data.field'],
-      documents: config['data.documents'],
-      encoding: config['data.encoding'],
-      encodingErrors: config['data.encodingErrors'] ?? undefined,
-    })) {
-      texts.push(piece.text);
-      characters += piece.text.length;
+    const talks = await holdsDialogues(path, readOptions(config));
+    const ours = talks ? chatmlTokens : [];
+    const specialTokens = [END_OF_TEXT, ...ours];
+    for await (const text of talks
+      ? textsOf({ ...config, data: path, objective: 'dialogues' })
+      : textsOf({ ...config, data: path })) {
+      texts.push(text);
+      characters += text.length;
       if (characters > MOST_CHARACTERS) {
         cut = true;
         break;
@@ -153,14 +154,19 @@ export const tokTrain: Verb = {
     };
     const tokenizer: Tokenizer =
       config.tokenizer === 'char'
-        ? charTokenizer(texts, { specialTokens: [END_OF_TEXT] })
+        ? charTokenizer(texts, { specialTokens })
         : config.tokenizer === 'byte'
-          ? byteTokenizer({ specialTokens: [END_OF_TEXT] })
+          ? byteTokenizer({ specialTokens })
           : config.tokenizer === 'wordpiece'
             ? trainWordPiece(texts, { vocabSize, onProgress })
             : config.tokenizer === 'unigram'
-              ? trainUnigram(texts, { vocabSize, onProgress, ...(file.endsWith('.model') ? { normalizer: null } : {}) })
-              : trainBpe(texts, { vocabSize, pattern: config.pattern, specialTokens: [END_OF_TEXT], onProgress });
+              ? trainUnigram(texts, {
+                  vocabSize,
+                  specialTokens: ['<unk>', '<s>', '</s>', ...ours],
+                  onProgress,
+                  ...(file.endsWith('.model') ? { normalizer: null } : {}),
+                })
+              : trainBpe(texts, { vocabSize, pattern: config.pattern, specialTokens, onProgress });
     out.live('');
     const seconds = (performance.now() - began) / 1000;
     await writeTokenizer(tokenizer, file, flags['force'] === true);

@@ -282,6 +282,7 @@ function startScreen(
     config,
     vocabSize: event.vocabSize,
     parameters: event.parameters,
+    dialogues: event.data?.dialogues !== undefined,
     trainTokens: event.trainTokens,
     valTokens: event.valTokens,
     charactersPerToken: counts && counts.tokens > 0 ? counts.characters / counts.tokens : undefined,

@@ -3,9 +3,11 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { inThreads } from '../../../applications/encode-threads.ts';
-import { isShardName, prepareData } from '../../../data/index.ts';
+import { chatTemplateOf, dialogueEncoder } from '../../../applications/dialogues.ts';
+import { holdsDialogues, isShardName, prepareData } from '../../../data/index.ts';
 import { QkvError } from '../../../errors.ts';
 import { settings } from '../../../settings/config.ts';
+import { byteTokenizer, chatmlTokens } from '../../../tokenizers/index.ts';
 import { bytes, count } from '../../format.ts';
 import { here, shellWord } from '../../messages.ts';
 import { printable, table } from '../../output.ts';
@@ -35,7 +37,10 @@ const packSettings = {
 };
 export const dataPack: Verb = {
   name: 'data pack',
-  about: { en: 'text into token shards with a manifest, ready to train on', zh: '把文本变成带清单的词元分片，可直接训练' },
+  about: {
+    en: 'text, or dialogues with their answers marked, into token shards with a manifest, ready to train on',
+    zh: '把文本，或标出回答的对话，变成带清单的词元分片，可直接训练',
+  },
   words: [{ name: 'PATH' }],
   settings: packSettings,
   flags: [forceFlag],
@@ -43,20 +48,24 @@ export const dataPack: Verb = {
     'qkv data pack parts/train.jsonl tokenizer=tokenizer.json out=shards',
     'qkv data pack book.txt tokenizer=byte out=shards valFraction=0.05',
     'qkv data pack hub:org/name tokenizer=tokenizer.json out=shards',
+    'qkv data pack chats.jsonl tokenizer=models/some-chat-model out=shards',
     'qkv data pack - tokenizer=tokenizer.json out=shards',
   ],
   async run(args, out) {
     const given = verbSettings(packSettings, args);
     const folder = required(given.out, 'out=FOLDER', dataPack);
-    const { tokenizer } = await loadTokenizer(required(given.tokenizer, 'tokenizer=FILE', dataPack));
+    const word = required(given.tokenizer, 'tokenizer=FILE', dataPack);
+    const { onProgress, ...options } = passOptions(given, out);
+    const talks = await holdsDialogues(args.words[0], options);
+    const { tokenizer, path } = talks && word === 'byte' ? byteTokenizerOfChats : await loadTokenizer(word);
     if (!existsSync(join(folder, 'manifest.json')) && !looksUnfinished(folder)) freeFolder(folder);
     frugalHeap();
     const began = performance.now();
-    const { onProgress, ...options } = passOptions(given, out);
     const prepared = await prepareData({
       ...options,
       path: args.words[0],
       tokenizer,
+      dialogues: talks ? dialogueEncoder(tokenizer, await chatTemplateOf(tokenizer, path)) : undefined,
       inThreads: inThreads(tokenizer),
       threads: given.threads ?? undefined,
       outDir: folder,
@@ -84,16 +93,17 @@ export const dataPack: Verb = {
     out.answer(
       table(
         out.lang === 'zh'
-          ? ['部分', '文档', '词元', '字节', '字节/词元']
-          : ['part', 'documents', 'tokens', 'bytes', 'bytes a token'],
+          ? ['部分', talks ? '对话' : '文档', '词元', ...(talks ? ['回答的词元'] : []), '字节', '字节/词元']
+          : ['part', talks ? 'dialogues' : 'documents', 'tokens', ...(talks ? ['of answers'] : []), 'bytes', 'bytes a token'],
         (['train', 'val'] as const).map((set) => [
           set,
           n(manifest[set].documents),
           n(manifest[set].tokens),
+          ...(talks ? [n(manifest[set].answerTokens ?? 0)] : []),
           bytes(manifest[set].bytes),
           (manifest[set].bytes / Math.max(1, manifest[set].tokens)).toFixed(2),
         ]),
-        [1, 2, 3, 4],
+        [1, 2, 3, 4, 5],
       ),
     );
     const kinds = new Map<string, number>();
@@ -115,6 +125,9 @@ export const dataPack: Verb = {
     return 0;
   },
 };
+
+/** Bytes, and the tokens of our own chat template: what `qkv train tokenizer=byte` makes for dialogues. */
+const byteTokenizerOfChats = { tokenizer: byteTokenizer({ specialTokens: ['<|endoftext|>', ...chatmlTokens] }), path: null };
 
 /** A folder in which a run was killed before its manifest: only our own names. */
 const looksUnfinished = (folder: string) =>
