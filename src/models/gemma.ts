@@ -9,8 +9,8 @@ import {
   SelfAttention,
 } from '../attention/index.ts';
 import { dropout, Embedding, GeGLU, RMSNorm } from '../nn/index.ts';
-import { check, crossEntropy, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
-import { type Decoder, type DecoderConfig, lastPlace, layerCaches, throughBlocks, type TokenBatch } from './decoder.ts';
+import { check, type Rng, type Tensor, tidy } from '../tensor/index.ts';
+import { type Decoder, type DecoderConfig, layerCaches, throughBlocks, forward, loss, nextLogits, embedded } from './decoder.ts';
 
 export interface GemmaConfig extends DecoderConfig {
   nKvHead?: number;
@@ -97,6 +97,9 @@ export class Gemma implements Decoder {
   readonly tokenEmbedding: Embedding;
   readonly blocks: Block[];
   readonly norm: RMSNorm;
+  readonly forward = forward(this);
+  readonly nextLogits = nextLogits(this);
+  readonly loss = loss(this);
 
   constructor(config: GemmaConfig, rng: Rng) {
     this.config = gemmaDefaults(config);
@@ -117,28 +120,9 @@ export class Gemma implements Decoder {
     return (layer + 1) % this.config.globalEvery === 0;
   }
   /** The last hidden states (B, T, C), normed. */
-  hidden(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
-    const { contextLength, dModel, dropout: p } = this.config;
-    const start = ctx.caches?.[0]?.length ?? 0;
-    check(start + T <= contextLength, `${start + T} tokens, but contextLength is ${contextLength}`);
-    const x = dropout(this.tokenEmbedding.forward(ids, [B, T]).mul(Math.sqrt(dModel)), p, ctx); // √C: one matrix serves input and output
+  hidden(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
+    const x = embedded(this, ids, shape, ctx, Math.sqrt(this.config.dModel)); // √C: one matrix serves input and output
     return this.norm.forward(throughBlocks(this.blocks, x, ctx));
-  }
-  #logits(hidden: Tensor): Tensor {
-    const { logitSoftcap: c } = this.config;
-    const logits = linear(hidden, this.tokenEmbedding.weight);
-    return c ? logits.div(c).tanh().mul(c) : logits;
-  }
-  forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
-    return this.#logits(this.hidden(ids, shape, ctx));
-  }
-  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
-    return this.#logits(lastPlace(this.hidden(ids, shape, ctx)));
-  }
-  loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
-    const hidden = this.hidden(inputs, shape, ctx);
-    if (this.config.logitSoftcap) return crossEntropy(this.#logits(hidden), targets);
-    return linearCrossEntropy(hidden, this.tokenEmbedding.weight, targets);
   }
   newCaches(B: number, length = this.config.contextLength): AttentionCache[] {
     return layerCaches(B, length, this.config, (i) => (this.#isGlobal(i) ? undefined : this.config.window));

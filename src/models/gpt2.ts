@@ -2,8 +2,8 @@
 
 import { attention, type AttentionCache, type Context, type LayerContext } from '../attention/index.ts';
 import { dropout, Embedding, LayerNorm, Linear, MLP } from '../nn/index.ts';
-import { check, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
-import { type Decoder, type DecoderConfig, lastPlace, layerCaches, throughBlocks, type TokenBatch } from './decoder.ts';
+import { check, type Rng, type Tensor, tidy } from '../tensor/index.ts';
+import { type Decoder, type DecoderConfig, layerCaches, throughBlocks, forward, loss, nextLogits } from './decoder.ts';
 
 export interface GPT2Config extends DecoderConfig {
   /** Dropout of the embeddings, the attention weights and what each block adds. */
@@ -75,6 +75,9 @@ export class GPT2 implements Decoder {
   readonly positionEmbedding: Embedding;
   readonly blocks: Block[];
   readonly norm: LayerNorm;
+  readonly forward = forward(this);
+  readonly nextLogits = nextLogits(this);
+  readonly loss = loss(this);
 
   constructor(
     readonly config: GPT2Config,
@@ -100,15 +103,6 @@ export class GPT2 implements Decoder {
     const positions = this.positionEmbedding.forward(places, ctx.positions ? [B, T] : [T]);
     const x = dropout(tokens.add(positions), p, ctx);
     return this.norm.forward(throughBlocks(this.blocks, x, ctx));
-  }
-  forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
-    return linear(this.hidden(ids, shape, ctx), this.tokenEmbedding.weight);
-  }
-  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
-    return linear(lastPlace(this.hidden(ids, shape, ctx)), this.tokenEmbedding.weight);
-  }
-  loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
-    return linearCrossEntropy(this.hidden(inputs, shape, ctx), this.tokenEmbedding.weight, targets);
   }
   newCaches(B: number, length = this.config.contextLength): AttentionCache[] {
     const { nLayer, nHead, dModel } = this.config;

@@ -2,8 +2,8 @@
 
 import { type AttentionCache, type Context, inLayer, type LayerContext, Rotary, type SelfAttention } from '../attention/index.ts';
 import { dropout, Embedding, Linear, RMSNorm } from '../nn/index.ts';
-import { check, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
-import { type Decoder, lastPlace, layerCaches, type TokenBatch } from './decoder.ts';
+import { check, type Rng, type Tensor, tidy } from '../tensor/index.ts';
+import { type Decoder, layerCaches, type TokenBatch, forward, nextLogits, lossOf, embedded } from './decoder.ts';
 import { llamaAttention, type LlamaConfig, llamaDefaults, residualStd, STD } from './llama.ts';
 import { allRouting, balanceLoss, MixtureOfExperts, type Routing } from './mixture-of-experts.ts';
 
@@ -69,6 +69,8 @@ export class Mixtral implements Decoder {
   readonly blocks: Block[];
   readonly norm: RMSNorm;
   readonly lmHead?: Linear;
+  readonly forward = forward(this);
+  readonly nextLogits = nextLogits(this);
 
   constructor(config: MixtralConfig, rng: Rng) {
     this.config = mixtralDefaults(config);
@@ -81,14 +83,9 @@ export class Mixtral implements Decoder {
     if (!tied) this.lmHead = new Linear(dModel, vocabSize, { bias: false, std: STD, rng });
   }
 
-  get #headWeight(): Tensor {
-    return (this.lmHead ?? this.tokenEmbedding).weight;
-  }
   /** The last hidden states (B, T, C), normed, and where every layer sent its tokens. */
-  #read(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context): { hidden: Tensor; routing: Routing[] } {
-    const start = ctx.caches?.[0]?.length ?? 0;
-    check(start + T <= this.config.contextLength, `${start + T} tokens, but contextLength is ${this.config.contextLength}`);
-    let x = dropout(this.tokenEmbedding.forward(ids, [B, T]), this.config.dropout, ctx);
+  #read(ids: Int32Array, shape: readonly [number, number], ctx: Context): { hidden: Tensor; routing: Routing[] } {
+    let x = embedded(this, ids, shape, ctx);
     const routing: Routing[] = [];
     for (const [i, block] of this.blocks.entries()) {
       const layer = inLayer(ctx, i);
@@ -103,16 +100,10 @@ export class Mixtral implements Decoder {
   hidden(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
     return this.#read(ids, shape, ctx).hidden;
   }
-  forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
-    return linear(this.hidden(ids, shape, ctx), this.#headWeight);
-  }
-  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
-    return linear(lastPlace(this.hidden(ids, shape, ctx)), this.#headWeight);
-  }
   /** Cross-entropy; while training (ctx.rng is there) with the loss that balances the experts. */
   loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
     const { hidden, routing } = this.#read(inputs, shape, ctx);
-    const loss = linearCrossEntropy(hidden, this.#headWeight, targets);
+    const loss = lossOf(this, hidden, targets);
     const { balanceWeight } = this.config;
     return ctx.rng && balanceWeight > 0 ? loss.add(balanceLoss(allRouting(routing)).mul(balanceWeight)) : loss;
   }

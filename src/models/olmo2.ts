@@ -2,8 +2,8 @@
 
 import { attention, type AttentionCache, type Context, type LayerContext, Rotary } from '../attention/index.ts';
 import { dropout, Embedding, Linear, RMSNorm, SwiGLU } from '../nn/index.ts';
-import { check, linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
-import { type Decoder, type DecoderConfig, lastPlace, layerCaches, throughBlocks, type TokenBatch } from './decoder.ts';
+import { check, type Rng, type Tensor, tidy } from '../tensor/index.ts';
+import { type Decoder, type DecoderConfig, layerCaches, throughBlocks, forward, loss, nextLogits, embedded } from './decoder.ts';
 
 export interface Olmo2Config extends DecoderConfig {
   nKvHead?: number;
@@ -102,6 +102,9 @@ export class Olmo2 implements Decoder {
   readonly blocks: Block[];
   readonly norm: RMSNorm;
   readonly lmHead?: Linear;
+  readonly forward = forward(this);
+  readonly nextLogits = nextLogits(this);
+  readonly loss = loss(this);
 
   constructor(config: Olmo2Config, rng: Rng) {
     this.config = olmo2Defaults(config);
@@ -117,24 +120,9 @@ export class Olmo2 implements Decoder {
     if (!tied) this.lmHead = new Linear(dModel, vocabSize, { bias: false, std: STD, rng });
   }
 
-  get #headWeight(): Tensor {
-    return (this.lmHead ?? this.tokenEmbedding).weight;
-  }
   /** The last hidden states (B, T, C), normed. */
-  hidden(ids: Int32Array, [B, T]: readonly [number, number], ctx: Context = {}): Tensor {
-    const start = ctx.caches?.[0]?.length ?? 0;
-    check(start + T <= this.config.contextLength, `${start + T} tokens, but contextLength is ${this.config.contextLength}`);
-    const x = dropout(this.tokenEmbedding.forward(ids, [B, T]), this.config.dropout, ctx);
-    return this.norm.forward(throughBlocks(this.blocks, x, ctx));
-  }
-  forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
-    return linear(this.hidden(ids, shape, ctx), this.#headWeight);
-  }
-  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
-    return linear(lastPlace(this.hidden(ids, shape, ctx)), this.#headWeight);
-  }
-  loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
-    return linearCrossEntropy(this.hidden(inputs, shape, ctx), this.#headWeight, targets);
+  hidden(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
+    return this.norm.forward(throughBlocks(this.blocks, embedded(this, ids, shape, ctx), ctx));
   }
   newCaches(B: number, length = this.config.contextLength): AttentionCache[] {
     const { nLayer, nHead, nKvHead, dModel } = this.config;

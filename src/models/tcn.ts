@@ -3,9 +3,9 @@
 
 import type { AttentionCache, Context } from '../attention/index.ts';
 import { dropout, Embedding, LayerNorm } from '../nn/index.ts';
-import { linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
+import { type Rng, type Tensor, tidy } from '../tensor/index.ts';
 import { Convolution, receptiveField } from './cnn.ts';
-import { type Decoder, lastPlace, type TokenBatch } from './decoder.ts';
+import { type Decoder, forward, loss, nextLogits } from './decoder.ts';
 import { recordAs } from './encoder-decoder.ts';
 import { CarriedState } from './recurrent-state.ts';
 
@@ -49,6 +49,9 @@ export class Tcn implements Decoder {
   readonly tokenEmbedding: Embedding;
   readonly blocks: Block[];
   readonly norm: LayerNorm;
+  readonly forward = forward(this);
+  readonly nextLogits = nextLogits(this);
+  readonly loss = loss(this);
 
   constructor(config: TcnConfig, rng: Rng) {
     this.config = { width: 3, dropout: 0, ...config, nHead: 0 };
@@ -72,15 +75,6 @@ export class Tcn implements Decoder {
       recordAs(`blocks.${i}`, ctx)?.('output', x.detach());
     }
     return this.norm.forward(x);
-  }
-  forward(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
-    return linear(this.hidden(ids, shape, ctx), this.tokenEmbedding.weight);
-  }
-  nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: Context = {}): Tensor {
-    return linear(lastPlace(this.hidden(ids, shape, ctx)), this.tokenEmbedding.weight);
-  }
-  loss({ inputs, targets, shape }: TokenBatch, ctx: Context = {}): Tensor {
-    return linearCrossEntropy(this.hidden(inputs, shape, ctx), this.tokenEmbedding.weight, targets);
   }
   /** The last inputs of every convolution: two a layer. */
   newCaches(): AttentionCache[] {
