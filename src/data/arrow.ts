@@ -1,5 +1,5 @@
 /**
- * Arrow IPC, file and stream, a record batch at a time, through apache-arrow. Runs in a thread (table.ts).
+ * Arrow IPC, file and stream, a record batch at a time, through apache-arrow. Runs in a process of its own (table.ts).
  *
  * A stream is messages one after the other; a file has its magic before them, and an index with the schema behind:
  *     FF FF FF FF · u32 bytes of the header · header (a flatbuffer; it says how long the body is) · body

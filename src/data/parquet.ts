@@ -1,4 +1,4 @@
-/** Parquet, a stretch of a row group at a time, through hyparquet. Runs in a thread (table.ts). */
+/** Parquet, a stretch of a row group at a time, through hyparquet. Runs in a process of its own (table.ts). */
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { type Compressors, type FileMetaData, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet';
 import { compressors as published } from 'hyparquet-compressors';

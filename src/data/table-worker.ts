@@ -1,9 +1,7 @@
-/** The thread that decodes Parquet and Arrow files (table.ts): one answer for each question. */
-import { parentPort } from 'node:worker_threads';
+/** The process that decodes Parquet and Arrow files (table.ts): one answer for each question. */
 import { Expanding, type OpenTable } from './table-limits.ts';
 import type { TableAnswer, TableQuestion } from './table.ts';
 
-const port = parentPort!;
 let table: OpenTable | undefined;
 let batches: AsyncIterator<{ rows: Record<string, unknown>[]; share: number }> | undefined;
 
@@ -34,7 +32,11 @@ async function answer(question: TableQuestion): Promise<TableAnswer> {
   return { end: true };
 }
 
-port.on('message', async (question: TableQuestion) => {
+// Whoever asks decides when to stop, and is told of Ctrl-C and its like by itself.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+process.on('disconnect', () => process.exit());
+
+process.on('message', async (question: TableQuestion) => {
   let said: TableAnswer;
   try {
     said = await answer(question);
@@ -43,5 +45,5 @@ port.on('message', async (question: TableQuestion) => {
     said =
       error instanceof Expanding ? { failed: 'bomb', bomb: error.read } : { failed: String((error as Error)?.message ?? error) };
   }
-  port.postMessage(said);
+  process.send?.(said);
 });

@@ -1,14 +1,14 @@
 /**
- * Rows of Parquet and Arrow files. A thread decodes them: their layouts let a few hostile bytes ask for any amount of memory or time, and a thread can be
- * stopped where a decoder cannot.
+ * Rows of Parquet and Arrow files. A process of its own decodes them: their layouts let a few hostile bytes ask for any amount of memory or time. A process can be
+ * stopped, and its heap may overflow; a thread whose one allocation goes past its heap takes everything down with it.
  */
-import { Worker } from 'node:worker_threads';
+import { type ChildProcess, fork } from 'node:child_process';
 import { bomb, changed, damagedTable } from './errors.ts';
-import { threadFile } from './thread-file.ts';
+import { processFile } from './thread-file.ts';
 
 export type TableKind = 'parquet' | 'arrow';
 
-/** What the thread is asked. */
+/** What the process is asked. */
 export type TableQuestion =
   | { open: { path: string; kind: TableKind; columns?: readonly string[] } }
   | { next: true }
@@ -41,8 +41,8 @@ export interface TableBatch {
   share: number;
 }
 
-/** Threads that wait for a file; they keep nothing alive. */
-const idle: TableThread[] = [];
+/** Decoders that wait for a file; they keep nothing alive. */
+const idle: Decoder[] = [];
 
 /**
  * Batches of rows, in order; at least one, which may be empty. A text whose bytes are not UTF-8 comes as a Uint8Array; other binary values as base64, dates
@@ -53,12 +53,13 @@ export async function* tableBatches(
   kind: TableKind,
   { columns: only, silenceMs = SILENCE_MS, heapMib = HEAP_MIB }: TableOptions = {},
 ): AsyncGenerator<TableBatch> {
-  const thread = (heapMib === HEAP_MIB && idle.pop()) || new TableThread(heapMib);
-  let good = false;
+  const at = idle.findIndex((d) => d.heapMib === heapMib);
+  const decoder = at >= 0 ? idle.splice(at, 1)[0] : new Decoder(heapMib);
+  let open = true;
   const ask = async (question: TableQuestion): Promise<TableAnswer> => {
-    const answer = await thread.ask(question, silenceMs);
+    const answer = await decoder.ask(question, silenceMs);
     if ('failed' in answer) {
-      good = heapMib === HEAP_MIB && answer.failed !== DEAD && answer.failed !== SLOW;
+      open = false;
       if (answer.bomb !== undefined) throw bomb(path, answer.bomb, 200);
       if (answer.failed === CHANGED) throw changed(path);
       throw damagedTable(path, kind === 'parquet' ? 'Parquet' : 'Arrow', answer.failed);
@@ -73,17 +74,14 @@ export async function* tableBatches(
       if ('end' in answer) break;
       yield { columns: opened.columns, ...(answer as Extract<TableAnswer, { share: number }>) };
     }
-    good = heapMib === HEAP_MIB;
+    open = false;
   } finally {
-    if (good) {
-      thread.rest();
-      idle.push(thread);
-    } else if (!thread.dead && heapMib === HEAP_MIB) {
-      // Left in the middle: the file is closed, the thread serves the next one.
-      await thread.ask({ close: true }, silenceMs);
-      thread.rest();
-      if (!thread.dead) idle.push(thread);
-    } else await thread.stop();
+    if (open) await decoder.ask({ close: true }, silenceMs); // left in the middle
+    if (decoder.dead) decoder.stop();
+    else {
+      decoder.rest();
+      idle.push(decoder);
+    }
   }
 }
 
@@ -91,25 +89,27 @@ const DEAD = 'decoding it takes more memory than any text needs';
 const SLOW = 'decoding it does not come to an end';
 export const CHANGED = 'changed';
 
-class TableThread {
-  readonly #worker: Worker;
+class Decoder {
+  readonly #process: ChildProcess;
   #answered: ((answer: TableAnswer) => void) | undefined;
   dead = false;
 
-  constructor(heapMib: number) {
-    this.#worker = new Worker(threadFile('table-worker'), {
-      resourceLimits: { maxOldGenerationSizeMb: heapMib, maxYoungGenerationSizeMb: 48 },
+  constructor(readonly heapMib: number) {
+    const { file, execArgv } = processFile('table-worker');
+    this.#process = fork(file, {
+      execArgv: [...execArgv, `--max-old-space-size=${heapMib}`],
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     });
-    this.#worker.on('message', (answer: TableAnswer) => this.#answered?.(answer));
-    this.#worker.on('error', (error) =>
-      this.#die((error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY' ? DEAD : error.message),
-    );
-    this.#worker.on('exit', () => this.#die(DEAD));
+    this.#process.on('message', (answer: TableAnswer) => this.#answered?.(answer));
+    this.#process.on('error', (error) => this.#die(error.message));
+    this.#process.on('exit', () => this.#die(DEAD));
   }
 
   async ask(question: TableQuestion, silenceMs: number): Promise<TableAnswer> {
     if (this.dead) return { failed: DEAD };
-    this.#worker.ref();
+    this.#process.ref();
+    this.#process.channel?.ref();
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise<TableAnswer>((resolve) => {
@@ -118,7 +118,7 @@ class TableThread {
           this.dead = true;
           resolve({ failed: SLOW });
         }, silenceMs);
-        this.#worker.postMessage(question);
+        this.#process.send(question, (error) => error && this.#die(error.message));
       });
     } finally {
       clearTimeout(timer);
@@ -128,12 +128,13 @@ class TableThread {
 
   /** Keeps nobody waiting for it. */
   rest(): void {
-    this.#worker.unref();
+    this.#process.unref();
+    this.#process.channel?.unref();
   }
 
-  async stop(): Promise<void> {
+  stop(): void {
     this.dead = true;
-    await this.#worker.terminate();
+    this.#process.kill('SIGKILL');
   }
 
   #die(reason: string): void {
