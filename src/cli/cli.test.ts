@@ -138,6 +138,10 @@ test('eval: perplexity is e^loss; the whole validation part counts; another text
   writeFileSync('other.txt', 'the dog sat on the cat. '.repeat(8));
   const other = await qkv('eval', 'cat', 'data=other.txt', '--json');
   expect(other.last.tokens).toBe('the dog sat on the cat. '.length * 8 - 1);
+  writeFileSync('shorter.txt', 'a cat'); // than the context of 8: one window of what there is
+  const shorter = await qkv('eval', 'cat', 'data=shorter.txt', '--json');
+  expect(shorter.last.tokens).toBe(4);
+  expect(shorter.last.bitsPerByte).toBeCloseTo(shorter.last.lossNats / Math.LN2, 4);
 });
 
 test('generate: the same seed writes the same, alone or in a batch; stop strings; a text that looks like a setting', async () => {

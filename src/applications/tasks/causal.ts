@@ -21,8 +21,10 @@ export function causalTask(
   data: Prepared,
   validate: 'val' | 'train' = 'val',
 ): Task<Window> {
-  const { batch: batchSize, contextLength, seed, order } = config;
+  const { batch: batchSize, seed, order } = config;
   const val = data[validate];
+  // A text that is only scored may be shorter than what the model can see.
+  const contextLength = validate === 'train' ? Math.max(1, Math.min(config.contextLength, val.length - 1)) : config.contextLength;
   const counts = data.manifest[validate];
   const batches = createBatches(data.train, { batchSize, contextLength, seed, order });
   const shape = { batchSize, contextLength, split: validate === 'val' ? 'validation' : 'other' };
