@@ -77,6 +77,8 @@ export class TrainingRun {
       clip,
       accumulate,
       seed,
+      // A turn of the event loop, in which signals are heard, also where the backend answers at once.
+      stopped: () => new Promise((done) => setImmediate(() => done(this.o.stopped()))),
     });
     for await (const { step, lossNats, gradNorm, lr } of loop) {
       const seconds = (now() - mark) / 1000;
@@ -113,8 +115,9 @@ export class TrainingRun {
       }
       mark = now();
     }
-    if (this.#savedStep !== state.step && state.step > from) yield* this.#save(false);
-    yield this.#end('done');
+    // Here a step may have been given up; a run that has not taken one has something to go on from, too.
+    if (this.#savedStep !== state.step && (state.step > from || from === 0)) yield* this.#save(false);
+    yield this.#end(state.step === steps ? 'done' : 'stopped');
   }
 
   #note<E extends TrainEvent>(event: E): E {

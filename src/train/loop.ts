@@ -19,6 +19,8 @@ export interface TrainOptions<Batch> {
   /** Micro-batches a step: k of them give the gradient of one k times as large. */
   accumulate?: number;
   seed?: number;
+  /** Asked between micro-batches: true gives the step up, and ends the loop with everything as the last whole step left it. */
+  stopped?: () => boolean | Promise<boolean>;
 }
 
 export interface StepReport {
@@ -37,61 +39,101 @@ export async function* train<Batch>(model: object, options: TrainOptions<Batch>)
   const { from = 0, steps, schedule } = options;
   let previous: StepReport | undefined;
   for (let step = from; step < steps; step++) {
-    const { loss, norm } = takeStep(options, step);
+    const taken = await gradients(options, step);
+    if (!taken) return;
+    const { loss, norm } = update(options, step, taken);
     const report = { step, lossNats: (await loss)[0], gradNorm: (await norm)[0], lr: schedule(step) };
-    if (!Number.isFinite(report.lossNats) || !Number.isFinite(report.gradNorm)) throw notFinite(model, options, report, previous);
+    if (!Number.isFinite(report.lossNats) || !Number.isFinite(report.gradNorm))
+      throw await notFinite(model, options, report, previous);
     yield report;
     previous = report;
   }
 }
 
-/** Queues one whole step and starts to read its loss and norm; everything else it made is freed when it returns. */
-function takeStep<Batch>(options: TrainOptions<Batch>, step: number) {
-  using _ = scope('train step');
-  const { optimizer, schedule, clip = 0 } = options;
-  const { grads, loss } = gradients(options, step);
+/** Loss (1) and gradients of a step; who takes them frees them. */
+interface Taken {
+  loss: Tensor;
+  grads: Gradients;
+}
+const free = ({ loss, grads }: Taken): void => {
+  grads.free();
+  loss.free();
+};
+
+/** Queues the update and starts to read loss and norm; frees what the step made. */
+function update<Batch>({ optimizer, schedule, clip = 0 }: TrainOptions<Batch>, step: number, taken: Taken) {
+  using _ = scope('update');
+  const { grads, loss } = taken;
   const norm = grads.norm().add(loss.mul(0)); // not finite when either is, and then the optimizer changes nothing
   optimizer.step(grads, { lr: schedule(step), clip, norm });
-  return { loss: loss.read(), norm: norm.read() };
+  const reads = { loss: loss.read(), norm: norm.read() };
+  free(taken);
+  return reads;
 }
 
-/** Loss (1) and gradients of step `step`, averaged over its micro-batches. */
-function gradients<Batch>(
-  { batch, loss, accumulate = 1, seed = 0 }: TrainOptions<Batch>,
-  step: number,
-): { grads: Gradients; loss: Tensor } {
+/**
+ * Loss and gradients of step `step`, averaged over its micro-batches; undefined when it was given up. While the backend is busy with one micro-batch the
+ * next is queued, and no more: whoever wants to stop waits for two of them, not for a step.
+ */
+async function gradients<Batch>(options: TrainOptions<Batch>, step: number): Promise<Taken | undefined> {
+  const { accumulate = 1, seed = 0, stopped } = options;
   const rng = new Rng(new Rng(seed + 0x5eed * (step + 1)).fork());
-  let total: Gradients | undefined;
-  let sum: Tensor | undefined;
+  let taken: Taken | undefined;
+  const queued: Promise<unknown>[] = [];
   for (let micro = 0; micro < accumulate; micro++) {
-    const l = loss(batch(step, micro), rng);
-    const share = accumulate === 1 ? l : l.mul(1 / accumulate);
-    const value = share.detach().reshape([1]);
-    sum = sum ? sum.add(value) : value;
-    const grads = share.backward();
-    if (total) {
-      total.addAll(grads);
-      grads.free();
-    } else total = grads;
+    await queued[micro - 2];
+    if (micro > 0 && (await stopped?.())) {
+      free(taken!);
+      return undefined;
+    }
+    taken = addMicroBatch(options, step, micro, rng, taken);
+    if (micro < accumulate - 2) queued.push(taken.loss.read());
   }
-  return { grads: total!, loss: sum! };
+  return taken;
+}
+
+/** One micro-batch forwards and backwards; of all it makes, only the sums so far outlive it. */
+function addMicroBatch<Batch>(
+  { batch, loss, accumulate = 1 }: TrainOptions<Batch>,
+  step: number,
+  micro: number,
+  rng: Rng,
+  before: Taken | undefined,
+): Taken {
+  using s = scope('micro-batch');
+  const l = loss(batch(step, micro), rng);
+  const share = accumulate === 1 ? l : l.mul(1 / accumulate);
+  const value = share.detach().reshape([1]);
+  const grads = share.backward();
+  const taken = before ? { loss: before.loss.add(value), grads: before.grads } : { loss: value, grads };
+  if (before) {
+    before.grads.addAll(grads);
+    before.loss.free();
+    grads.free();
+  }
+  s.keep(taken.loss);
+  for (const [, g] of taken.grads.entries()) s.keep(g);
+  return taken;
 }
 
 /** Takes the failed step again (no weight has moved) to say where the first number that is not finite sits. */
-function notFinite<Batch>(
+async function notFinite<Batch>(
   model: object,
   options: TrainOptions<Batch>,
   { step, lossNats, gradNorm }: StepReport,
   previous: StepReport | undefined,
-): QkvError {
-  using _ = scope('diagnosis');
-  const bad = (t: Tensor): boolean => !Number.isFinite(t.sum().itemSync());
+): Promise<QkvError> {
+  const bad = (t: Tensor): boolean => {
+    using _ = scope('diagnosis');
+    return !Number.isFinite(t.sum().itemSync());
+  };
   const names = new Map([...stateDict(model)].map(([name, t]) => [t, name]));
   const weight = parameters(model).find(bad);
   let where = weight && names.get(weight);
   if (!where) {
-    const { grads } = gradients(options, step);
-    const leaf = parameters(model).find((p) => grads.get(p) && bad(grads.get(p)!));
+    const taken = (await gradients({ ...options, stopped: undefined }, step))!;
+    const leaf = parameters(model).find((p) => taken.grads.get(p) && bad(taken.grads.get(p)!));
+    free(taken);
     where = leaf && `gradient of ${names.get(leaf)}`;
   }
   const what = Number.isFinite(lossNats) ? 'gradNorm' : 'loss';

@@ -97,6 +97,36 @@ test('5.2.3a accumulating k micro-batches is one batch k times as large, to 1e-5
   one.forEach((x, i) => expect(Math.abs(x - four[i])).toBeLessThan(1e-5));
 });
 
+test('a step that is given up between two micro-batches leaves everything as the last whole step did', async () => {
+  const run = async (stopAt: number) => {
+    const { layer, loss } = toy();
+    const optimizer = new AdamW(stateDict(layer));
+    let asked = 0;
+    const live = memory.liveBytes;
+    const options = {
+      steps: 5,
+      accumulate: 4,
+      loss,
+      optimizer,
+      schedule: () => 1e-2,
+      batch: (_: number, micro: number) => ({ from: micro * 3, n: 3 }),
+      stopped: () => ++asked === stopAt,
+    };
+    let steps = 0;
+    for await (const _ of train(layer, options)) steps++;
+    expect(memory.liveBytes).toBe(live);
+    return { steps, t: optimizer.t, weights: values(layer.weight), moments: [...optimizer.state().values()].map(values) };
+  };
+  const given = await run(3 * 2 + 2); // in the third step, before its third micro-batch
+  expect(given).toMatchObject({ steps: 2, t: 2 });
+  const { layer, loss } = toy();
+  const optimizer = new AdamW(stateDict(layer));
+  const batch = (_: number, micro: number) => ({ from: micro * 3, n: 3 });
+  for await (const _ of train(layer, { steps: 2, accumulate: 4, loss, optimizer, schedule: () => 1e-2, batch }));
+  expect(given.weights).toEqual(values(layer.weight));
+  expect(given.moments).toEqual([...optimizer.state().values()].map(values));
+});
+
 test.each([
   ['a weight', 'weight', /First non-finite: weight/],
   ['the loss', 'loss', /loss became (NaN|Infinity)/],

@@ -89,6 +89,21 @@ test.each(objectives)(
   },
 );
 
+test('stopped between two micro-batches: the step is given up, and taken whole when the run goes on', async () => {
+  const all = config({ ...small, model: 'llama', data: file('subjects.txt'), steps: 4, accumulate: 4 });
+  const whole = await trained('whole', all);
+  let asked = 0;
+  const steps: number[] = [];
+  const events = pretrain({ config: all, name: 'given-up', root, stopped: () => ++asked >= 11 }); // 3 times in a step, once after it
+  for await (const e of events) if (e.type === 'step' || e.type === 'end') steps.push(e.step);
+  expect(steps).toEqual([1, 2, 2]); // two steps, and the end after the second
+  let folder = '';
+  for await (const e of pretrain({ config: all, name: 'given-up', root, resume: true }))
+    if (e.type === 'checkpoint') folder = e.folder;
+  for (const f of ['model.safetensors', 'optimizer.safetensors'])
+    expect(readFileSync(join(folder, f)).equals(readFileSync(join(whole.folder, f))), f).toBe(true);
+});
+
 test('nextSentence: knows whether the second half follows, and what was hidden', async () => {
   const settings = {
     model: 'bert',
