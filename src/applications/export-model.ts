@@ -22,6 +22,7 @@ export const exportTypes = {
   hf: ['f32', 'f16', 'bf16'],
   gguf: ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_k'],
   onnx: ['f32', 'f16'],
+  tfjs: ['f32', 'f16'],
 } as const;
 export type ExportForm = keyof typeof exportTypes;
 export type ExportType = (typeof exportTypes)['gguf'][number];
@@ -63,9 +64,11 @@ export async function exportModel(
 ): Promise<Exported> {
   const notes = [...published.notes];
   const common = { form, source: published.source, path, notes };
-  if (form === 'hf') {
-    const { files, bytes } = await inNewFolder(path, async (folder) => writeHuggingFace(folder, published, type));
-    return { ...common, bytes, files, architecture: String(published.config['model_type']), dtype: type ?? 'kept' };
+  if (form === 'hf' || form === 'tfjs') {
+    const write = { hf: writeHuggingFace, tfjs: writeTfjs }[form];
+    const { files, bytes } = await inNewFolder(path, async (folder) => write(folder, published, type));
+    const dtype = type ?? (form === 'tfjs' ? 'f32' : 'kept');
+    return { ...common, bytes, files, architecture: String(published.config['model_type']), dtype };
   }
   const loaded = loadPublished(published);
   try {
@@ -125,17 +128,31 @@ async function inNewFolder(
 const floats = ['F32', 'F16', 'BF16'];
 const torchTypes = { f32: 'float32', f16: 'float16', bf16: 'bfloat16' } as const;
 
-async function writeHuggingFace(folder: string, published: Published, type?: ExportType): Promise<string[]> {
-  const { tensors } = published.weights;
-  const model = String(published.config['model_type']);
+/** @throws CheckpointError CONFIG for the families that are qkv's own */
+function refuseOwn({ config, source }: Published): void {
+  const model = String(config['model_type']);
   if (model.startsWith('qkv_'))
-    throw new CheckpointError(
-      'CONFIG',
-      published.source,
-      `the family ${model.slice(4)} has no published form`,
-      'It stays a run of qkv',
-      1,
-    );
+    throw new CheckpointError('CONFIG', source, `the family ${model.slice(4)} has no published form`, 'It stays a run of qkv', 1);
+}
+
+/** model.json and shards of 4 MB under Hugging Face's names: weights without a graph, for `tf.io.loadWeights`. */
+async function writeTfjs(folder: string, published: Published, type?: ExportType): Promise<string[]> {
+  refuseOwn(published);
+  const { saveTfjs } = await import('../io/tfjs.ts');
+  const { weights, config } = published;
+  const tensors = [...weights.tensors].map(([name, { dtype, shape }]) => ({
+    name,
+    dtype,
+    shape,
+    bytes: () => weights.read(name),
+  }));
+  const { files } = saveTfjs(folder, tensors, { notes: config, quantization: type === 'f16' ? 'float16' : undefined });
+  return [...files, ...writeCompanions(folder, published, config)];
+}
+
+async function writeHuggingFace(folder: string, published: Published, type?: ExportType): Promise<string[]> {
+  refuseOwn(published);
+  const { tensors } = published.weights;
   const entries = [...tensors].map(([name, { dtype, shape }]) => {
     const to = type !== undefined && floats.includes(dtype) ? (type.toUpperCase() as 'F32' | 'F16' | 'BF16') : dtype;
     const bytes = () => published.weights.read(name);

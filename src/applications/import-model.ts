@@ -132,9 +132,15 @@ function watched(weights: SafetensorsReader): { reader: SafetensorsReader; read:
     read.add(name);
     return name;
   };
+  const { direct } = weights;
   return {
     read,
-    reader: { ...weights, read: (n) => weights.read(note(n)), readInto: (n, at, to) => weights.readInto(note(n), at, to) },
+    reader: {
+      ...weights,
+      read: (n) => weights.read(note(n)),
+      readInto: (n, at, to) => weights.readInto(note(n), at, to),
+      direct: direct && { ...direct, of: (n) => direct.of(note(n)) },
+    },
   };
 }
 

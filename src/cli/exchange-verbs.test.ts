@@ -52,6 +52,13 @@ test('import says what it found; the run writes the same in every form that it w
     container: 'GGUF F32',
   });
   expect(await write('back')).toBe(text);
+  const tfjs = join(home, 'tiny-tfjs');
+  expect((await qkv('export', 'tiny', '--to', 'tfjs', '--out', tfjs, '--root', root)).code).toBe(0);
+  expect((await qkv('import', tfjs, 'name=from-tfjs', '--root', root, '--json')).result).toMatchObject({
+    ok: true,
+    container: 'TensorFlow.js',
+  });
+  expect(await write('from-tfjs')).toBe(text);
 });
 
 test('nothing is overwritten but by --force; wrong words say what is right', async () => {
@@ -62,7 +69,10 @@ test('nothing is overwritten but by --force; wrong words say what is right', asy
   expect(await again()).toMatchObject({ code: 2, err: expect.stringContaining('E158') });
   expect((await qkv('export', source, '--to', 'hf', '--out', out, '--force')).code).toBe(0);
   expect(Buffer.compare(readFileSync(join(out, 'model.safetensors')), before)).toBe(0);
-  expect(await qkv('export', source)).toMatchObject({ code: 2, err: expect.stringContaining('--to hf|gguf|onnx is missing') });
+  expect(await qkv('export', source)).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('--to hf|gguf|onnx|tfjs is missing'),
+  });
   expect(await qkv('export', source, '--to', 'onnx', '--dtype', 'q4_0')).toMatchObject({
     code: 2,
     err: expect.stringContaining('f32 | f16'),
