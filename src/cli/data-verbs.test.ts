@@ -294,3 +294,30 @@ test('annotate: agreement and export ask nothing; spans; columns that are not th
   expect((await qkv('data', 'annotate', 'news.jsonl', 'labels=A,A', '--json')).last).toMatchObject({ code: 'E103' });
   expect((await qkv('data', 'annotate', 'news.jsonl', '--json')).last).toMatchObject({ code: 'E108' });
 });
+
+test('stats draws its histogram into an SVG file that is never written over; sql prints what DuckDB runs', async () => {
+  const drawn = await qkv('data', 'stats', 'mixed', 'tokenizer=byte', '--svg', 'lengths.svg', '--json');
+  expect([drawn.code, drawn.last['svg']]).toEqual([0, 'lengths.svg']);
+  const svg = readFileSync('lengths.svg', 'utf8');
+  const { characters, tokens } = drawn.last as Record<string, { histogram: unknown[]; median: number }>;
+  expect(svg.match(/<rect /g)).toHaveLength(characters.histogram.length + tokens.histogram.length);
+  expect(svg).toMatch(new RegExp(`<desc id="description">characters: shortest .* median ${characters.median} .*; tokens: `));
+  expect(await qkv('data', 'stats', 'mixed', '--svg', 'lengths.svg')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('E158'),
+  });
+  const zh = await qkv('data', 'stats', 'mixed', '--svg', 'lengths.svg', '--force', '--lang', 'zh');
+  expect(zh.code).toBe(0);
+  expect(readFileSync('lengths.svg', 'utf8')).toMatch(/lang="zh"[\s\S]*按字符数的文档[\s\S]*不到/);
+
+  writeFileSync('sql.json', JSON.stringify({ rules: ['controls', { length: { min: 3 } }] }));
+  const printed = await qkv('data', 'sql', 'sql.json', "from=web/it's-*.parquet", 'out=kept.parquet');
+  expect(printed.stdout).toMatch(
+    /^copy \(with r0 as[\s\S]*read_parquet\('web\/it''s-\*\.parquet'\)[\s\S]*to 'kept\.parquet' \(format parquet\);\n$/,
+  );
+  const asked = await qkv('data', 'sql', 'sql.json', 'from=a.parquet', 'print=report', '--json');
+  expect(asked.last).toMatchObject({ type: 'result', print: 'report', sql: expect.stringContaining('union all') });
+  expect(await qkv('data', 'sql', 'sql.json')).toMatchObject({ code: 2, stderr: expect.stringContaining('from=FILES') });
+  writeFileSync('sql.json', JSON.stringify({ rules: ['personal'] }));
+  expect(await qkv('data', 'sql', 'sql.json', 'from=a.parquet')).toMatchObject({ stderr: expect.stringContaining('E142') });
+});

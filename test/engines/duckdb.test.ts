@@ -1,5 +1,5 @@
 // The same pipeline file in qkv and in DuckDB, over the same Parquet: the same documents, and the same counts for each rule.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterAll, expect, test } from 'vitest';
 import { cleaner, cleanFiles, listSources, documents, rulesFrom, statsOf } from '../../src/data/index.ts';
 import { pipelineSql, sqlRules, statisticsSql } from '../../src/data/duckdb.ts';
+import { main } from '../../src/cli/main.ts';
 import { hash32 } from '../../src/data/order.ts';
 import { engine } from './engines.ts';
 
@@ -111,4 +112,54 @@ test('clean in qkv = clean in DuckDB', async () => {
     stats.characters.min,
     stats.characters.max,
   ]);
+});
+
+test('what `qkv data sql` prints, DuckDB runs: the file it writes has the rows of `qkv data clean`, its report the same counts', async () => {
+  const { DuckDBInstance } = await engine<DuckDb>('@duckdb/node-api');
+  const db = await (await DuckDBInstance.create(':memory:')).connect();
+  const all = corpus();
+  const parts = [all.slice(0, 300), all.slice(300)];
+  for (const [i, texts] of parts.entries())
+    writeFileSync(
+      join(folder, `part-${i}.parquet`),
+      Buffer.from(parquetWriteBuffer({ columnData: [{ name: "it's", data: texts, type: 'STRING', nullable: true }] })),
+    );
+  const rules = join(folder, 'rules.json');
+  writeFileSync(rules, JSON.stringify({ rules: ['unicode', 'controls', 'whitespace', { length: { min: 10 } }] }));
+  const qkv = async (...argv: string[]) => {
+    let stdout = '';
+    const sink = { write: (t: string) => (stdout += t) };
+    expect(await main(argv, { stdout: sink, stderr: sink, env: { LANG: 'C' } })).toBe(0);
+    return stdout;
+  };
+  const field = "data.field=it's";
+  const from = `from=${folder}/part-*.parquet`;
+  const kept = join(folder, 'kept.parquet');
+  await db.runAndReadAll(await qkv('data', 'sql', rules, from, `out=${kept}`, field));
+  const report = (await db.runAndReadAll(await qkv('data', 'sql', rules, from, 'print=report', field))).getRowObjects();
+  const cleaned: string[] = [];
+  let dropped = 0;
+  for (const i of parts.keys()) {
+    const out = join(folder, `clean-${i}.jsonl`);
+    const last = JSON.parse(
+      (await qkv('data', 'clean', join(folder, `part-${i}.parquet`), `out=${out}`, `pipeline=${rules}`, field, '--json'))
+        .trimEnd()
+        .split('\n')
+        .at(-1)!,
+    );
+    dropped += last.dropped;
+    cleaned.push(
+      ...readFileSync(out, 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map((l) => JSON.parse(l)["it's"]),
+    );
+  }
+  const rows = (await db.runAndReadAll(`select '|' || "it's" as text from read_parquet('${kept}')`)).getRowObjects();
+  expect(rows.map((r) => r['text'])).toEqual(cleaned.map((t) => `|${t}`));
+  expect(report.reduce((n, r) => n + Number(r['dropped']), 0)).toBe(dropped);
+  const [statistics] = (
+    await db.runAndReadAll(await qkv('data', 'sql', rules, `from=${kept}`, 'print=statistics', field))
+  ).getRowObjects();
+  expect(Number(statistics['documents'])).toBe(cleaned.length);
 });

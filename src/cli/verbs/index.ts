@@ -3,7 +3,17 @@ import type { Verb } from '../verb.ts';
 import { compareVerb } from './compare.ts';
 import { chat } from './chat.ts';
 import { configKeys, configShow } from './config.ts';
-import { dataAnnotate, dataClean, dataDedup, dataInspect, dataLeak, dataPack, dataSplit, dataStats } from './data/index.ts';
+import {
+  dataAnnotate,
+  dataClean,
+  dataDedup,
+  dataInspect,
+  dataLeak,
+  dataPack,
+  dataSplit,
+  dataSql,
+  dataStats,
+} from './data/index.ts';
 import { describe } from './describe.ts';
 import { doctor } from './doctor.ts';
 import { evaluate } from './eval.ts';
@@ -41,6 +51,7 @@ const working: Verb[] = [
   dataSplit,
   dataLeak,
   dataPack,
+  dataSql,
   dataAnnotate,
   tokTrain,
   tokEncode,

@@ -7,8 +7,10 @@ import { dataLeak as leak } from './leak.ts';
 import { dataPack as pack } from './pack.ts';
 import { dataSplit as split } from './split.ts';
 import { dataStats as stats } from './stats.ts';
+import { dataSql } from './sql.ts';
 import { readsHub } from './from-hub.ts';
 
+export { dataSql };
 export const dataAnnotate = readsHub(annotate);
 export const dataClean = readsHub(clean);
 export const dataDedup = readsHub(dedup);

@@ -1,13 +1,15 @@
 /** `qkv data stats`: lengths, vocabulary used, copies. */
-import { statsOf } from '../../../data/index.ts';
+import { writeFileSync } from 'node:fs';
+import { type LengthReport, type Stats, statsOf } from '../../../data/index.ts';
+import { histogramSvg } from '../../../figures/index.ts';
 import { describeToken } from '../../../tokenizers/index.ts';
 import { bytes, count } from '../../format.ts';
 import { here, shellWord } from '../../messages.ts';
-import { printable, table } from '../../output.ts';
+import { type Output, printable, table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { verbSettings } from '../../verb-settings.ts';
 import { loadTokenizer } from '../tok.ts';
-import { histogramOf, passOptions, reading, tokenizerWord } from './common.ts';
+import { about, forceFlag, freeFile, histogramOf, passOptions, reading, tokenizerWord } from './common.ts';
 
 const statsSettings = { tokenizer: tokenizerWord, ...reading };
 export const dataStats: Verb = {
@@ -15,9 +17,19 @@ export const dataStats: Verb = {
   about: { en: 'lengths in characters and tokens, vocabulary used, copies', zh: '字符与词元长度、词表使用率、重复' },
   words: [{ name: 'PATH' }],
   settings: statsSettings,
-  examples: ['qkv data stats book.txt', 'qkv data stats rows.jsonl tokenizer=tokenizer.json data.field=content'],
+  flags: [
+    { name: 'svg', takes: 'text', about: about('also draws the lengths into this SVG file', '另把长度分布画进这个 SVG 文件') },
+    forceFlag,
+  ],
+  examples: [
+    'qkv data stats book.txt',
+    'qkv data stats rows.jsonl tokenizer=tokenizer.json data.field=content',
+    'qkv data stats book.txt --svg lengths.svg',
+  ],
   async run(args, out) {
     const given = verbSettings(statsSettings, args);
+    const svg = args.flags['svg'] as string | undefined;
+    if (svg !== undefined) freeFile(svg, args.flags['force']);
     const tokenizer = given.tokenizer === null ? undefined : (await loadTokenizer(given.tokenizer)).tokenizer;
     const found = await statsOf(args.words[0], { ...passOptions(given, out), tokenizer });
     out.live('');
@@ -87,11 +99,43 @@ export const dataStats: Verb = {
         zh: `${n(duplicates.documents)} 篇与前面的完全重复（占字符的 ${percent(duplicates.characters / Math.max(1, characters.total))}）`,
       }),
     );
+    if (svg !== undefined) {
+      writeFileSync(svg, lengthsSvg(found, out));
+      out.answer(`${out.style('green', '✔')} ${here(svg)}`);
+    }
     out.say();
     out.say(
       `${out.t({ en: 'Next', zh: '下一步' })}  ${duplicates.documents > 0 ? `qkv data dedup ${shellWord(here(args.words[0]))} out=unique.jsonl` : `qkv data clean ${shellWord(here(args.words[0]))} out=clean.jsonl`}`,
     );
-    out.event({ type: 'result', ok: true, ...found });
+    out.event({ type: 'result', ok: true, ...found, ...(svg === undefined ? {} : { svg }) });
     return 0;
   },
 };
+
+/** Lengths in characters, and in tokens where there is a tokenizer, as a figure. */
+function lengthsSvg({ path, documents, characters, tokens }: Stats, out: Output): string {
+  const n = (x: number) => count(x, out.lang);
+  const units = {
+    characters: out.t({ en: 'characters', zh: '字符' }),
+    tokens: out.t({ en: 'tokens', zh: '词元' }),
+  };
+  const quantiles = (l: LengthReport) =>
+    out.t({
+      en: `shortest ${n(l.min)} · median ${n(l.median)} · nine of ten below ${n(l.p90)} · longest ${n(l.max)}`,
+      zh: `最短 ${n(l.min)} · 中位 ${n(l.median)} · 九成低于 ${n(l.p90)} · 最长 ${n(l.max)}`,
+    });
+  const panel = (unit: string, l: LengthReport) => ({
+    title: out.t({ en: `Documents by ${unit}`, zh: `按${unit}数的文档` }),
+    x: out.t({ en: `${unit} of a document, up to`, zh: `每篇的${unit}数，不到` }),
+    y: out.t({ en: 'documents', zh: '文档数' }),
+    bars: l.histogram.map((b) => ({ label: `< ${n(b.to)}`, value: b.documents, note: n(b.documents) })),
+    caption: quantiles(l),
+  });
+  const shown = printable(here(path));
+  const told = (unit: string, l: LengthReport) => `${unit}: ${quantiles(l)}`;
+  return histogramSvg([panel(units.characters, characters), ...(tokens ? [panel(units.tokens, tokens)] : [])], {
+    title: out.t({ en: `Lengths of ${n(documents)} documents, ${shown}`, zh: `${shown}：${n(documents)} 篇文档的长度` }),
+    description: [told(units.characters, characters), ...(tokens ? [told(units.tokens, tokens)] : [])].join('; '),
+    lang: out.lang,
+  });
+}
