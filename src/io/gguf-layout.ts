@@ -17,6 +17,23 @@ export function toGgufTensors(architecture: Architecture, c: DecoderShape, ours:
   const headDim = c.headDim ?? c.dModel / c.nHead;
   const parts: GgufPart[] = [];
   for (const [name, { shape, values }] of ours) {
+    const expert = /^(blocks\.\d+\.mlp\.experts)\.(\d+)\.(.+)$/.exec(name);
+    if (expert) {
+      // All experts of a layer in one tensor, written where the first of them stands.
+      const [, group, number, part] = expert;
+      if (number !== '0') continue;
+      const all = Array.from({ length: c.nExpert! }, (_, e) => ours.get(`${group}.${e}.${part}`)!);
+      parts.push({
+        name: ggufName(`${group}.${part}`),
+        shape: [all.length, ...shape],
+        values: () => joined(all.map((t) => t.values())),
+      });
+      continue;
+    }
+    if (name.endsWith('.mlp.sharedGate.weight')) {
+      parts.push({ name: ggufName(name), shape: [shape[1]], values });
+      continue;
+    }
     const rows =
       (order: Int32Array): (() => Float32Array) =>
       () =>

@@ -5,15 +5,18 @@ import { type RopeScaling, ropeFrequencies } from '../attention/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
 import type { GgufValue } from './gguf.ts';
 import type { Family, PublishedShape } from './hugging-face.ts';
+import { expertsTypeOf } from './hugging-face-experts.ts';
 
 export type DecoderShape = PublishedShape & { model: Family };
 
-/** What llama.cpp calls its architectures, and the family of ours that computes the same. */
+/** What llama.cpp calls its architectures, and the family of ours that computes the same; `llama` with experts is Mixtral. */
 export const architectures = {
   gpt2: 'gpt2',
   llama: 'llama',
   qwen2: 'llama',
   qwen3: 'llama',
+  qwen2moe: 'mixtral',
+  qwen3moe: 'mixtral',
   smollm3: 'llama',
   phi3: 'llama',
   gemma2: 'gemma',
@@ -37,6 +40,10 @@ const names: [ours: RegExp, theirs: string][] = [
   [/^blocks\.(\d+)\.mlpNorm\.(weight|bias)$/, 'blk.$1.ffn_norm.$2'],
   [/^blocks\.(\d+)\.mlp\.(gate|up|down)Proj\.(weight|bias)$/, 'blk.$1.ffn_$2.$3'],
   [/^blocks\.(\d+)\.mlpOutNorm\.weight$/, 'blk.$1.post_ffw_norm.weight'],
+  [/^blocks\.(\d+)\.mlp\.router\.weight$/, 'blk.$1.ffn_gate_inp.weight'],
+  [/^blocks\.(\d+)\.mlp\.experts\.(gate|up|down)Proj\.weight$/, 'blk.$1.ffn_$2_exps.weight'],
+  [/^blocks\.(\d+)\.mlp\.shared\.(gate|up|down)Proj\.weight$/, 'blk.$1.ffn_$2_shexp.weight'],
+  [/^blocks\.(\d+)\.mlp\.sharedGate\.weight$/, 'blk.$1.ffn_gate_inp_shexp.weight'],
 ];
 
 /** The name in a GGUF file of our tensor `ours`. */
@@ -53,6 +60,9 @@ export function ourName(theirs: string): string | undefined {
     ...{ attn_output: 'attn.outProj', attn_q_norm: 'attn.qNorm', attn_k_norm: 'attn.kNorm', ffn_norm: 'mlpNorm' },
     ...{ ffn_gate: 'mlp.gateProj', ffn_up: 'mlp.upProj', ffn_down: 'mlp.downProj' },
     ...{ post_attention_norm: 'attnOutNorm', post_ffw_norm: 'mlpOutNorm' },
+    ...{ ffn_gate_inp: 'mlp.router', ffn_gate_inp_shexp: 'mlp.sharedGate' },
+    ...{ ffn_gate_exps: 'mlp.experts.gateProj', ffn_up_exps: 'mlp.experts.upProj', ffn_down_exps: 'mlp.experts.downProj' },
+    ...{ ffn_gate_shexp: 'mlp.shared.gateProj', ffn_up_shexp: 'mlp.shared.upProj', ffn_down_shexp: 'mlp.shared.downProj' },
   };
   const outside: Record<string, string> = {
     ...{ token_embd: 'tokenEmbedding', position_embd: 'positionEmbedding', output_norm: 'norm' },
@@ -102,6 +112,15 @@ export function architectureOf(c: DecoderShape): Architecture {
       if (c.noRopeEvery) return 'smollm3';
       return partial ? 'phi3' : 'llama';
     }
+    case 'mixtral': {
+      const type = expertsTypeOf(c);
+      const renormalises = type !== 'qwen2_moe';
+      if ((c.renormalise ?? true) !== renormalises)
+        fail(
+          `llama.cpp ${renormalises ? 'divides' : 'does not divide'} the weights of ${type}'s experts by their sum; here it is the other way round`,
+        );
+      return { mixtral: 'llama', qwen2_moe: 'qwen2moe', qwen3_moe: 'qwen3moe' }[type] as Architecture;
+    }
     default:
       return fail(`the family ${(c as DecoderShape).model} is not written as GGUF`);
   }
@@ -134,6 +153,11 @@ export function ggufKeys(architecture: Architecture, c: DecoderShape, notes: str
     keys.push(key('attention.sliding_window', u32((c.window ?? c.contextLength) + 1)));
     if (c.attnSoftcap) keys.push(key('attn_logit_softcapping', f32(c.attnSoftcap)));
     if (c.logitSoftcap) keys.push(key('final_logit_softcapping', f32(c.logitSoftcap)));
+  }
+  if (c.model === 'mixtral') {
+    keys.push(key('expert_count', u32(c.nExpert ?? 8)), key('expert_used_count', u32(c.nExpertPerToken ?? 2)));
+    if (architecture !== 'llama') keys.push(key('expert_feed_forward_length', u32(c.dFF)));
+    if (c.dShared) keys.push(key('expert_shared_feed_forward_length', u32(c.dShared)));
   }
   for (const [name, value] of scalingKeys(architecture, c.ropeScaling)) keys.push(key(name, value));
   return keys;

@@ -6,7 +6,7 @@ import { fromGgufValues } from './gguf-layout.ts';
 import { type Architecture, type DecoderShape, ourName } from './gguf-models.ts';
 import { settingsOfGguf } from './gguf-settings.ts';
 import { tokenizerOfGguf } from './gguf-vocabulary.ts';
-import { publishedConfig, type Stored, storedAs } from './hugging-face.ts';
+import { publishedConfig, storedAs } from './hugging-face.ts';
 import type { Published } from './published.ts';
 import type { SafetensorsReader } from './safetensors.ts';
 import type { TensorEntry } from './safetensors-header.ts';
@@ -62,45 +62,43 @@ function namesOf(file: GgufReader, id: (key: string) => number | undefined): Rec
 /** The tensors of `file` under the names and in the layouts of the family's Hugging Face files, in f32. */
 function asPublished(file: GgufReader, path: string, architecture: Architecture, settings: DecoderShape): SafetensorsReader {
   const tensors = new Map<string, TensorEntry>();
-  const origins = new Map<string, { theirs: string; ours: string; stored: Stored }[]>();
+  const origins = new Map<string, { theirs: string; ours: string; transposed?: boolean; first?: number; rows?: number }>();
   let byteOffset = 0;
   for (const [theirs, { shape }] of file.tensors) {
     if (/^rope_(freqs|factors_long|factors_short)\.weight$/.test(theirs)) continue;
     if (architecture === 'gpt2' && theirs === 'output.weight') continue; // a copy of the embedding
     const ours = ourName(theirs);
-    const parts = ours === undefined ? [] : partsOf(architecture, settings, ours);
-    if (ours === undefined) {
+    const parts = ours === undefined ? [] : partsOf(architecture, settings, ours, shape);
+    if (parts.length === 0) {
       // Not a tensor of this family: the loader says so, by its own name.
       tensors.set(theirs, { dtype: 'F32', shape, byteOffset, byteLength: 4 * shape.reduce((a, b) => a * b, 1) });
       continue;
     }
     let row = 0;
-    for (const { name, rows } of parts) {
-      const stored = storedAs(settings.model, name);
-      const own = rows === undefined ? shape : [rows, ...shape.slice(1)];
+    for (const { name, rows, shape: own = shape } of parts) {
+      const stored = storedAs(settings.model, name, settings);
       const entry = stored.transposed ? [own[1], own[0]] : own;
       const byteLength = 4 * own.reduce((a, b) => a * b, 1);
       tensors.set(stored.name, { dtype: 'F32', shape: entry, byteOffset, byteLength });
       byteOffset += byteLength;
-      origins.set(stored.name, [
-        { theirs, ours: name, stored: { ...stored, rows: rows === undefined ? undefined : { from: row, of: shape[0] } } },
-      ]);
+      origins.set(stored.name, {
+        theirs,
+        ours: name,
+        transposed: stored.transposed,
+        ...(rows === undefined ? {} : { first: row, rows }),
+      });
       row += rows ?? 0;
     }
   }
   const read = (name: string): Uint8Array => {
-    const origin = origins.get(name)?.[0];
+    const origin = origins.get(name);
     const entry = tensors.get(name);
     if (!origin || !entry)
       throw new CheckpointError('NO_TENSOR', path, `there is no tensor ${quote(name)} among the ${tensors.size} of this file`);
-    const { theirs, ours, stored } = origin;
-    let values = readFloats(file, path, theirs);
-    if (stored.rows) {
-      const width = values.length / stored.rows.of;
-      values = values.slice(stored.rows.from * width, stored.rows.from * width + entry.byteLength / 4);
-    }
+    const { theirs, ours, first, rows } = origin;
+    let values = readFloats(file, path, theirs, first, rows);
     values = fromGgufValues(architecture, settings, ours, values);
-    if (stored.transposed) values = transposed(values, entry.shape[0], entry.shape[1]);
+    if (origin.transposed) values = transposed(values, entry.shape[0], entry.shape[1]);
     return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   };
   return {
@@ -112,21 +110,39 @@ function asPublished(file: GgufReader, path: string, architecture: Architecture,
   };
 }
 
-/** Phi-3's file keeps q, k, v in one tensor and gate, up in another; ours are rows of them. */
-function partsOf(architecture: Architecture, c: DecoderShape, ours: string): { name: string; rows?: number }[] {
-  const headDim = c.headDim ?? c.dModel / c.nHead;
-  if (architecture !== 'phi3') return [{ name: ours }];
-  if (ours.includes('.attn.qkvProj.')) {
-    const part = (p: string, n: number) => ({ name: ours.replace('qkvProj', p), rows: n * headDim });
-    return [part('qProj', c.nHead), part('kProj', c.nKvHead), part('vProj', c.nKvHead)];
+/** A tensor of ours in one of theirs: its rows there (of the last axis), all when left out. */
+interface Part {
+  name: string;
+  rows?: number;
+  shape?: number[];
+}
+/** Phi-3's file keeps q, k, v in one tensor and gate, up in another; all experts of a layer are one. Ours are rows of them. */
+function partsOf(architecture: Architecture, c: DecoderShape, ours: string, shape: number[]): Part[] {
+  if (ours.includes('.mlp.experts.')) {
+    const [E, rows, columns] = shape;
+    if (shape.length !== 3 || E !== c.nExpert) return [];
+    const name = (e: number) => ours.replace('experts.', `experts.${e}.`);
+    return Array.from({ length: E }, (_, e) => ({ name: name(e), rows, shape: [rows, columns] }));
   }
-  if (ours.includes('.mlp.upProj.')) return ['gateProj', 'upProj'].map((p) => ({ name: ours.replace('upProj', p), rows: c.dFF }));
+  if (ours.endsWith('.mlp.sharedGate.weight')) return [{ name: ours, shape: [1, ...shape] }];
+  if (architecture !== 'phi3') return [{ name: ours }];
+  const headDim = c.headDim ?? c.dModel / c.nHead;
+  const part = (from: string, to: string, rows: number): Part => ({
+    name: ours.replace(from, to),
+    rows,
+    shape: [rows, ...shape.slice(1)],
+  });
+  if (ours.includes('.attn.qkvProj.')) {
+    const letters: [string, number][] = [['qProj', c.nHead], ['kProj', c.nKvHead], ['vProj', c.nKvHead]]; // biome-ignore format: a table
+    return letters.map(([to, heads]) => part('qkvProj', to, heads * headDim));
+  }
+  if (ours.includes('.mlp.upProj.')) return ['gateProj', 'upProj'].map((to) => part('upProj', to, c.dFF));
   return [{ name: ours }];
 }
 
-function readFloats(file: GgufReader, path: string, name: string): Float32Array {
+function readFloats(file: GgufReader, path: string, name: string, first?: number, rows?: number): Float32Array {
   try {
-    return file.readFloats(name);
+    return file.readFloats(name, first, rows);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     throw new CheckpointError('GGUF_TYPE', path, `${quote(name)} is ${file.tensors.get(name)?.type}, which is not unpacked here`);

@@ -73,9 +73,9 @@ const noTokenizer = (vocabSize: number): [string, GgufValue][] => [
   ['general.vocab_size', { type: 'u32', value: vocabSize }],
 ];
 
-/** Vectors as they are; the head, on which every logit depends, in eight bits where the others have four. */
+/** Vectors and routers as they are; the head, on which every logit depends, in eight bits where the others have four. */
 function typeOf({ name, shape }: GgufPart, type: WritableType, headName: string): WritableType {
-  if (shape.length < 2 || name === 'position_embd.weight') return 'F32';
+  if (shape.length < 2 || name === 'position_embd.weight' || name.endsWith('ffn_gate_inp.weight')) return 'F32';
   let as: WritableType = name === headName && (type === 'Q4_0' || type === 'Q4_K') ? 'Q8_0' : type;
   while (shape[shape.length - 1] % ggufTypes[as].values !== 0) as = fallbacks[as]!;
   return as;

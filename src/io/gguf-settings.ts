@@ -5,6 +5,9 @@ import { CheckpointError } from './checkpoint-error.ts';
 import { type GgufReader, ggufKey } from './gguf.ts';
 import { type Architecture, architectures, type DecoderShape } from './gguf-models.ts';
 
+/** Published mixtures have up to some hundred. */
+const MAX_EXPERTS = 4096;
+
 /** The settings of a GGUF file. @throws CheckpointError CONFIG for an architecture or a switch that this reader does not know */
 export function settingsOfGguf(file: GgufReader, path: string): { architecture: Architecture; settings: DecoderShape } {
   const fail = (detail: string, hint = ''): never => {
@@ -22,7 +25,11 @@ export function settingsOfGguf(file: GgufReader, path: string): { architecture: 
       fail(`${architecture}.${key} is ${value}; expected a whole number above 0`);
     return value;
   };
-  if (has('expert_count') && number('expert_count') > 0) fail('mixtures of experts are not read');
+  const mixture = has('expert_count') && number('expert_count') > 0;
+  if (mixture && number('expert_count') > MAX_EXPERTS)
+    fail(`${architecture}.expert_count is ${number('expert_count')}; the limit is ${MAX_EXPERTS}`);
+  if (mixture && !['llama', 'qwen2moe', 'qwen3moe'].includes(architecture))
+    fail(`mixtures of experts of ${architecture} are not read`);
   const [dModel, nHead] = [whole('embedding_length'), whole('attention.head_count')];
   const embedding = file.tensors.get('token_embd.weight') ?? fail('the tensor token_embd.weight is missing');
   const layerNorm = architecture === 'gpt2' || architecture === 'gptneox';
@@ -62,6 +69,17 @@ export function settingsOfGguf(file: GgufReader, path: string): { architecture: 
     if (has('attn_logit_softcapping') || !three) settings.attnSoftcap = number('attn_logit_softcapping', 50);
     if (has('final_logit_softcapping') || !three) settings.logitSoftcap = number('final_logit_softcapping', 30);
     settings.tied = true;
+  }
+  if (mixture) {
+    Object.assign(settings, { model: 'mixtral', nExpert: whole('expert_count'), nExpertPerToken: whole('expert_used_count') });
+    settings.renormalise = architecture !== 'qwen2moe';
+    if (architecture !== 'llama') settings.dFF = whole('expert_feed_forward_length', base.dFF);
+    if (architecture === 'qwen2moe') {
+      const [shared] =
+        file.tensors.get('blk.0.ffn_gate_shexp.weight')?.shape ?? fail('the tensor blk.0.ffn_gate_shexp.weight is missing');
+      Object.assign(settings, { qkvBias: true, dShared: whole('expert_shared_feed_forward_length', shared) });
+    }
+    if (architecture === 'qwen3moe') settings.qkNorm = true;
   }
   if (architecture === 'qwen3') settings.qkNorm = true;
   if (architecture === 'qwen2') settings.qkvBias = true;

@@ -63,8 +63,8 @@ export interface GgufReader {
   tensors: Map<string, GgufTensor>;
   /** Bytes of a tensor as they are in the file. */
   read(name: string): Uint8Array;
-  /** Values of a tensor, blocks unpacked. @throws TypeError for block types that are only passed through */
-  readFloats(name: string): Float32Array;
+  /** Values of a tensor, or `rows` of its rows from the `first`-th on, blocks unpacked. @throws TypeError for block types that are only passed through */
+  readFloats(name: string, first?: number, rows?: number): Float32Array;
   close(): void;
 }
 
@@ -129,18 +129,25 @@ export function readGguf(readAt: ReadAt, size: number, file: string, close: () =
     tensors.set(name, cursor.tensor(name));
   }
   placeTensors(tensors, alignUp(cursor.at, alignment), alignment, size, cursor);
-  const read = (name: string) => {
+  const find = (name: string): GgufTensor => {
     const tensor = tensors.get(name);
-    if (!tensor)
-      throw new CheckpointError('NO_TENSOR', file, `there is no tensor ${quote(name)} among the ${tensors.size} of this file`);
-    return readAt(tensor.byteOffset, tensor.byteLength);
+    if (tensor) return tensor;
+    throw new CheckpointError('NO_TENSOR', file, `there is no tensor ${quote(name)} among the ${tensors.size} of this file`);
   };
   return {
     version,
     metadata,
     tensors,
-    read,
-    readFloats: (name) => dequantize(tensors.get(name)?.type ?? 'F32', read(name)),
+    read(name) {
+      const { byteOffset, byteLength } = find(name);
+      return readAt(byteOffset, byteLength);
+    },
+    readFloats(name, first = 0, rows) {
+      const { type, shape, byteOffset, byteLength } = find(name);
+      const of = shape.slice(0, -1).reduce((a, b) => a * b, 1); // rows are whole blocks
+      const row = byteLength / of;
+      return dequantize(type, readAt(byteOffset + first * row, (rows ?? of - first) * row));
+    },
     close,
   };
 }

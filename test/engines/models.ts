@@ -78,6 +78,8 @@ const yarn = { type: 'yarn', factor: 4, contextLength: 32, betaFast: 32, betaSlo
 const llama3 = { type: 'llama3', factor: 8, contextLength: 32, lowFreqFactor: 1, highFreqFactor: 4 } as const;
 const gemma = { ...shape, model: 'gemma', tied: true, window: 11, headDim: 24, queryScale: 24 } as const;
 
+const experts = { ...shape, model: 'mixtral', dFF: 64, nExpert: 5, nExpertPerToken: 2, nLayer: 3 } as const;
+
 export const decoders: Record<string, DecoderShape> = {
   gpt2: { ...shape, model: 'gpt2', nKvHead: 4, dFF: 256, tied: true, normEps: 1e-5 },
   llama: { ...shape, model: 'llama' },
@@ -93,6 +95,9 @@ export const decoders: Record<string, DecoderShape> = {
   gemma2: { ...gemma, globalEvery: 2, attnSoftcap: 50, logitSoftcap: 30 },
   gemma3: { ...gemma, globalEvery: 6, qkNorm: true, ropeBase: 1_000_000, localRopeBase: 10_000 },
   olmo2: { ...shape, model: 'olmo2', ropeBase: 500_000 },
+  mixtral: { ...experts, renormalise: true },
+  'qwen2moe, a shared expert': { ...experts, qkvBias: true, renormalise: false, dShared: 80 },
+  qwen3moe: { ...experts, qkNorm: true, renormalise: true, headDim: 24 },
   gptneox: { ...shape, model: 'neox', nKvHead: 4, dFF: 256, rotaryDim: 4, normEps: 1e-5 },
 };
 

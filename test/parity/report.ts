@@ -9,6 +9,12 @@ import { bounds, goldenRoot, type ParityRow } from './golden.ts';
 import { compareMixture, compareRecurrent } from './modules.ts';
 import { compareT5, compareTransformer } from './seq2seq.ts';
 
+// Whoever reads the rows may have had enough (`| head`).
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 const rows: ParityRow[] = [];
 for (const name of readdirSync(goldenRoot('./decoders'))) rows.push(await compareDecoder(name));
 for (const name of readdirSync(goldenRoot('./encoders'))) rows.push(compareEncoder(name));
