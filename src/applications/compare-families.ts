@@ -12,13 +12,16 @@ import { pretrain } from './pretrain.ts';
 import { readTokenizer, tokenizerFor } from './tokenizer.ts';
 import { dispose } from '../nn/index.ts';
 
-/** Who takes part: encoder-decoders, by what stands between source and target. */
+/**
+ * Who takes part: encoder-decoders, by what stands between source and target, each at the peak learning rate that suited it best in a sweep over 600 steps
+ * (docs/training.md). The Transformer is pre-norm: after each sum, as in 2017, it asks for more steps than this.
+ */
 export const contestants = {
-  'rnn-none': { model: 'rnn', attention: 'none' },
-  'rnn-additive': { model: 'rnn', attention: 'additive' },
-  'rnn-general': { model: 'rnn', attention: 'general' },
-  conv: { model: 'conv' },
-  transformer: { model: 'transformer' },
+  'rnn-none': { model: 'rnn', attention: 'none', lr: 5e-3 },
+  'rnn-additive': { model: 'rnn', attention: 'additive', lr: 5e-3 },
+  'rnn-general': { model: 'rnn', attention: 'general', lr: 5e-3 },
+  conv: { model: 'conv', lr: 4e-3 },
+  transformer: { model: 'transformer', preNorm: true, lr: 4e-3 },
 } as const satisfies Record<string, Partial<TrainConfig>>;
 export type Contestant = keyof typeof contestants;
 

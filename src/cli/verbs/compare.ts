@@ -60,9 +60,7 @@ const defaults = {
   vocabSize: 2000,
   steps: 600,
   batch: 32,
-  lr: 2e-3,
-  warmup: null,
-  dropout: 0.1,
+  dropout: 0,
   evalEvery: 100,
   valFraction: 0.1,
   beta2: 0.98,
@@ -102,7 +100,15 @@ export const compareVerb: Verb = {
     chooseBackend({ backend: (read.backend as string) ?? null, threads: (read.threads as number) ?? null });
     const ourData = read.data === undefined;
     const data = ourData ? join(folder, 'numbers.txt') : (read.data as string);
-    const base = { ...defaults, tokenizer: ourData ? 'char' : 'bpe', ...read, data, sampleEvery: 0, saveEvery: 0 };
+    const steps = (read.steps as number | undefined) ?? defaults.steps;
+    const common = {
+      ...defaults,
+      warmup: Math.floor(steps / 10),
+      tokenizer: ourData ? 'char' : 'bpe',
+      sampleEvery: 0,
+      saveEvery: 0,
+    };
+    const base = { common, given: { ...read, data } };
     const wanted = given.families.map((name) => [name, configOf(name, base)] as const); // checked before the first file is made
     if (ourData) {
       mkdirSync(folder, { recursive: true });
@@ -224,10 +230,16 @@ function settingsOf(words: readonly { key: string; text: string }[]): Record<str
   );
 }
 
+/** What all begin with, and what a person asked for, which stands above a contestant's own recipe. */
+interface Base {
+  common: Record<string, unknown>;
+  given: Record<string, unknown>;
+}
+
 /** One contestant's settings. Settings of shape that it does not have (nHead of an RNN) are left out. */
-function configOf(name: Contestant, base: Record<string, unknown>): TrainConfig {
-  const { model } = contestants[name];
-  const all = { ...base, ...contestants[name] } as Record<string, unknown>;
+function configOf(name: Contestant, { common, given }: Base): TrainConfig {
+  const { model, ...recipe } = contestants[name];
+  const all = { ...common, ...recipe, ...given, model } as Record<string, unknown>;
   const shape: readonly string[] = [...shapeKeys, 'labelSmoothing'];
   const { has: own } = familyOf(model);
   const has = (key: string): boolean => !shape.includes(key) || (own as readonly string[]).includes(key);
@@ -238,17 +250,11 @@ function configOf(name: Contestant, base: Record<string, unknown>): TrainConfig 
 }
 
 /** The width at which a contestant has as many parameters as the Transformer, within what multiples of 8 allow. */
-function likeSize(
-  config: TrainConfig,
-  name: Contestant,
-  base: Record<string, unknown>,
-  vocabSize: number,
-  target: number,
-): TrainConfig {
+function likeSize(config: TrainConfig, name: Contestant, base: Base, vocabSize: number, target: number): TrainConfig {
   if (config.model === 'transformer') return config;
   let [best, off] = [config, Number.POSITIVE_INFINITY];
   for (let dModel = 8; dModel <= 4096; dModel += 8) {
-    const tried = configOf(name, { ...base, dModel });
+    const tried = configOf(name, { ...base, given: { ...base.given, dModel } });
     const ratio = parametersOf(tried, vocabSize).total / target;
     if (Math.abs(Math.log(ratio)) < off) [best, off] = [tried, Math.abs(Math.log(ratio))];
     if (ratio > 2) break;
