@@ -5,8 +5,17 @@
  *     FF FF FF FF · u32 bytes of the header · header (a flatbuffer; it says how long the body is) · body
  */
 import { isUtf8 } from 'node:buffer';
-import type { RecordBatch } from 'apache-arrow';
-import { allowElements, expansionLimit, MAX_PART_BYTES, type OpenTable, plain, RangeFile, textOrBytes } from './table-limits.ts';
+import type { DataType, RecordBatch } from 'apache-arrow';
+import {
+  allowElements,
+  elements,
+  expansionLimit,
+  MAX_PART_BYTES,
+  type OpenTable,
+  plain,
+  RangeFile,
+  textOrBytes,
+} from './table-limits.ts';
 import { FrameWalk } from './zstd.ts';
 
 const ROWS = 8192;
@@ -37,7 +46,7 @@ export async function openArrow(path: string, only?: readonly string[]): Promise
           done++;
           allowElements(state.bodyBytes);
           const share = isFile ? done / batchCount : state.at / file.byteLength;
-          const read = columns.map((name, c) => (wanted.has(name) ? columnReader(batch, c) : undefined));
+          const read = columns.map((name, c) => (wanted.has(name) ? columnReader(batch, c, arrow.DataType) : undefined));
           for (let from = 0; from < batch.numRows; from += ROWS) {
             const rows: Record<string, unknown>[] = [];
             for (let i = from; i < Math.min(from + ROWS, batch.numRows); i++) {
@@ -61,8 +70,10 @@ export async function openArrow(path: string, only?: readonly string[]): Promise
 type Buffers = { values?: Uint8Array; valueOffsets?: Int32Array | BigInt64Array; length: number };
 
 /** The values of one column; text is checked as bytes, all of a batch at once. */
-function columnReader(batch: RecordBatch, column: number): (i: number) => unknown {
+function columnReader(batch: RecordBatch, column: number, is: typeof DataType): (i: number) => unknown {
   const vector = batch.getChildAt(column)!;
+  const convert = converter(vector.type, is);
+  if (convert) return (i) => convert(vector.get(i));
   const [data] = vector.data;
   // A dictionary has numbers as its values and the texts behind them.
   const texts = (vector.type as { dictionary?: unknown }).dictionary
@@ -80,6 +91,37 @@ function columnReader(batch: RecordBatch, column: number): (i: number) => unknow
   };
   const codes = texts[0] === (data as unknown) ? undefined : (data as unknown as { values: ArrayLike<number | bigint> }).values;
   return (i) => (vector.isValid(i) ? textAt(codes ? Number(codes[i]) : i) : null);
+}
+
+type Convert = (value: unknown) => unknown;
+
+/** For types that apache-arrow gives as bare numbers, and those that hold them: dates and timestamps (milliseconds) as ISO 8601, decimals as numbers. */
+function converter(type: DataType, is: typeof DataType): Convert | undefined {
+  const given =
+    (convert: Convert): Convert =>
+    (v) =>
+      v === null || v === undefined ? null : convert(v);
+  if (is.isDate(type) || is.isTimestamp(type)) return given((v) => plain(new Date(Number(v))));
+  if (is.isDecimal(type)) return given((v) => decimal(v as Uint32Array, type.scale));
+  if (is.isDictionary(type)) return converter(type.dictionary, is);
+  if (is.isList(type) || is.isFixedSizeList(type)) {
+    const element = converter(type.children[0].type, is);
+    return element && given((v) => Array.from(elements(v as Iterable<unknown>), element));
+  }
+  if (is.isStruct(type)) {
+    const fields = type.children.map((field) => [field.name, converter(field.type, is) ?? plain] as const);
+    if (fields.every(([, convert]) => convert === plain)) return undefined;
+    return given((v) =>
+      Object.fromEntries(fields.map(([name, convert]) => [name, convert((v as Record<string, unknown>)[name])])),
+    );
+  }
+  return undefined;
+}
+
+/** Two's complement of 128 or 256 bits, the lowest word first. */
+function decimal(words: Uint32Array, scale: number): number {
+  const bits = words.reduceRight((n, word) => (n << 32n) | BigInt(word), 0n);
+  return Number(BigInt.asIntN(32 * words.length, bits)) / 10 ** scale;
 }
 
 /** The messages as one stream, each whole, once its lengths were found to be inside the file. */
@@ -122,11 +164,7 @@ function bodyLength(header: DataView): number {
 
 /** Buffers may be compressed one by one (Feather files are): Zstandard, and LZ4 frames. */
 async function registerCodecs(fileBytes: number): Promise<void> {
-  const [{ compressionRegistry, CompressionType }, { decompress }, { compressors }] = await Promise.all([
-    import('apache-arrow'),
-    import('fzstd'),
-    import('hyparquet-compressors'),
-  ]);
+  const [{ compressionRegistry, CompressionType }, { decompress }] = await Promise.all([import('apache-arrow'), import('fzstd')]);
   const count = expansionLimit(fileBytes);
   compressionRegistry.set(CompressionType.ZSTD, {
     decode(bytes) {
@@ -135,62 +173,72 @@ async function registerCodecs(fileBytes: number): Promise<void> {
       walk.end();
       const out = decompress(bytes);
       count(out.length);
-      return out;
+      return out.slice(); // numbers lie in it: it has to begin at a multiple of eight bytes
     },
   });
-  compressionRegistry.set(CompressionType.LZ4_FRAME, { decode: (bytes) => lz4Frame(bytes, compressors.LZ4_RAW!, count) });
+  compressionRegistry.set(CompressionType.LZ4_FRAME, { decode: (bytes) => lz4Frame(bytes, count) });
 }
 
-/** An LZ4 frame of independent or linked blocks (LZ4 frame format 1.6.2): linked ones would need the output before them, so all blocks decode into one buffer. */
-function lz4Frame(
-  bytes: Uint8Array,
-  block: (input: Uint8Array, length: number) => Uint8Array,
-  count: (bytes: number) => void,
-): Uint8Array {
+/** An LZ4 frame (frame format 1.6.2) of blocks, which may refer to what is before them. Lengths are found first, so that all decode into one buffer. */
+function lz4Frame(bytes: Uint8Array, count: (bytes: number) => void): Uint8Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== 0x184d2204) throw new Error('no LZ4 frame');
   const flags = bytes[4];
   if (flags >> 6 !== 1 || (flags & 1) === 1) throw new Error('an LZ4 frame of another version, or with a dictionary');
-  const independent = (flags & 32) !== 0;
   const maxBlock = [0, 0, 0, 0, 64 << 10, 256 << 10, 1 << 20, 4 << 20][(bytes[5] >> 4) & 7];
   if (maxBlock === 0) throw new Error('an LZ4 frame with blocks of no size');
   let at = 6 + ((flags & 8) !== 0 ? 8 : 0) + 1;
-  const parts: Uint8Array[] = [];
-  for (;;) {
-    const size = view.getUint32(at, true);
+  const blocks: { input: Uint8Array; stored: boolean }[] = [];
+  let total = 0;
+  for (let size = view.getUint32(at, true); size !== 0; size = view.getUint32(at, true)) {
     at += 4;
-    if (size === 0) break;
-    const length = size & 0x7fffffff;
-    if (at + length > bytes.length) throw new Error('an LZ4 block that is cut');
-    const input = bytes.subarray(at, at + length);
-    at += length + ((flags & 16) !== 0 ? 4 : 0);
-    if (size >>> 31) {
-      count(length);
-      parts.push(input);
-      continue;
-    }
-    if (!independent && parts.length > 0) throw new Error('LZ4 blocks that depend on one another');
-    const outputLength = lz4Length(input);
-    if (outputLength > maxBlock) throw new Error(`an LZ4 block of ${outputLength} bytes`);
-    count(outputLength);
-    parts.push(block(input, outputLength));
+    const end = at + (size & 0x7fffffff);
+    if (end > bytes.length) throw new Error('an LZ4 block that is cut');
+    const input = bytes.subarray(at, end);
+    at = end + ((flags & 16) !== 0 ? 4 : 0);
+    const stored = size >>> 31 === 1;
+    const length = stored ? input.length : lz4Block(input);
+    if (length > maxBlock) throw new Error(`an LZ4 block of ${length} bytes`);
+    count(length);
+    total += length;
+    blocks.push({ input, stored });
   }
-  return Buffer.concat(parts);
+  const output = new Uint8Array(total);
+  let to = 0;
+  for (const { input, stored } of blocks) {
+    if (stored) output.set(input, to);
+    to += stored ? input.length : lz4Block(input, output, to);
+  }
+  return output;
 }
 
-/** Bytes that an LZ4 block stands for. */
-function lz4Length(input: Uint8Array): number {
-  let length = 0;
-  for (let i = 0; i < input.length; ) {
+/** Decodes an LZ4 block to `output` from `to` on, or only counts; the bytes that it stands for. */
+function lz4Block(input: Uint8Array, output?: Uint8Array, to = 0): number {
+  let [i, o] = [0, to];
+  const extended = (length: number): number => {
+    if (length === 15)
+      for (let more = 255; more === 255; length += more) {
+        if (i >= input.length) throw new Error('an LZ4 block that is cut');
+        more = input[i++];
+      }
+    return length;
+  };
+  while (i < input.length) {
     const token = input[i++];
-    let literals = token >> 4;
-    if (literals === 15) for (let more = 255; more === 255; literals += more) more = input[i++] ?? 0;
-    length += literals;
-    i += literals + 2;
-    if (i > input.length) break; // the last sequence has no match
-    let match = token & 15;
-    if (match === 15) for (let more = 255; more === 255; match += more) more = input[i++] ?? 0;
-    length += match + 4;
+    const literals = extended(token >> 4);
+    if (i + literals > input.length) throw new Error('an LZ4 block that is cut');
+    output?.set(input.subarray(i, i + literals), o);
+    i += literals;
+    o += literals;
+    if (i >= input.length) break; // the last sequence has no match
+    const distance = input[i] | (input[i + 1] << 8);
+    i += 2;
+    const match = 4 + extended(token & 15);
+    if (output) {
+      if (distance === 0 || distance > o) throw new Error('an LZ4 match before the beginning');
+      for (let k = 0; k < match; k++) output[o + k] = output[o + k - distance];
+    }
+    o += match;
   }
-  return length;
+  return o - to;
 }

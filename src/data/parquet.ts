@@ -1,6 +1,13 @@
 /** Parquet, a stretch of a row group at a time, through hyparquet. Runs in a process of its own (table.ts). */
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { type Compressors, type FileMetaData, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet';
+import {
+  type Compressors,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  parquetSchema,
+  type SchemaTree,
+} from 'hyparquet';
 import { compressors as published } from 'hyparquet-compressors';
 import { allowElements, BATCH_BYTES, expansionLimit, type OpenTable, plain, RangeFile, textOrBytes } from './table-limits.ts';
 import { FrameWalk } from './zstd.ts';
@@ -65,6 +72,7 @@ async function* batches(file: RangeFile, metadata: FileMetaData, groups: Group[]
       yield { rows: Array.from({ length: Math.min(BATCH_ROWS, total - done) }, () => ({})), share: done / total };
     return;
   }
+  const roundings = new Map(parquetSchema(metadata).children.map((c) => [c.element.name, rounding(c)]));
   let before = 0;
   for (const { rows, columns } of groups) {
     const bytes = columns.reduce((sum, c) => sum + (only && !only.includes(c.name) ? 0 : c.bytes), 0);
@@ -86,11 +94,34 @@ async function* batches(file: RangeFile, metadata: FileMetaData, groups: Group[]
       if (read.length !== to - from) throw new Error(`row group with ${rows} rows gave ${read.length} for ${to - from}`);
       await file.check();
       allowElements(Math.max(bytes, file.byteLength));
-      const plainRows = read.map((row) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, plain(v)])));
+      const valueIn = (name: string, value: unknown) => plain((roundings.get(name) ?? ((v) => v))(value));
+      const plainRows = read.map((row) => Object.fromEntries(Object.entries(row).map(([k, v]) => [k, valueIn(k, v)])));
       yield { rows: plainRows, share: (before + to) / total };
     }
     before += rows;
   }
+}
+
+/** For columns with decimals in them: hyparquet multiplies by 10⁻ˢᶜᵃˡᵉ, which is off in the last digit. */
+function rounding({ element, children }: SchemaTree): ((value: unknown) => unknown) | undefined {
+  const own = children.length === 0 && element.converted_type === 'DECIMAL' ? (element.scale ?? 0) : undefined;
+  const inside = children.map((c) => [c.element.name, rounding(c)] as const).filter(([, round]) => round);
+  if (own === undefined && inside.length === 0) return undefined;
+  const round = (value: unknown): unknown => {
+    if (typeof value === 'number' && own !== undefined)
+      return Math.abs(value) < 1e21 ? Number(value.toFixed(Math.min(100, own))) : value;
+    if (Array.isArray(value)) return value.map(round);
+    if (typeof value !== 'object' || value === null || value instanceof Date || value instanceof Uint8Array) return value;
+    return {
+      ...value,
+      ...Object.fromEntries(inside.flatMap(([k, r]) => (k in value ? [[k, r!((value as Record<string, unknown>)[k])]] : []))),
+    };
+  };
+  if (element.converted_type !== 'LIST') return round;
+  // A list's values are arrays of its innermost level's.
+  const [middle] = children;
+  const item = middle.children.length === 1 ? rounding(middle.children[0]) : rounding(middle);
+  return (value) => (Array.isArray(value) ? value.map((v) => item?.(v) ?? v) : value);
 }
 
 /** The file, with the last ranges that were read. */
@@ -116,7 +147,8 @@ function limitedCompressors(fileBytes: number): Compressors {
     (decompress: (input: Uint8Array, length: number) => Uint8Array) =>
     (input: Uint8Array, length: number): Uint8Array => {
       count(length);
-      return decompress(input, length);
+      // A page of no value: some programs compress nothing into a byte, which the LZ4 decoder takes for a cut block.
+      return length === 0 ? new Uint8Array() : decompress(input, length);
     };
   return {
     GZIP: limited((input, length) => gunzipSync(input, { maxOutputLength: Math.max(1, length) })),

@@ -91,6 +91,12 @@ function take(elements: unknown): void {
   if (!(elementsLeft >= 0)) throw new Error('a list is longer than the file');
 }
 
+/** The elements of a list, once they are counted. */
+export function elements<T extends Iterable<unknown>>(list: T): T {
+  take((list as { length?: number }).length ?? 0);
+  return list;
+}
+
 /** A value as JSON has it. A top-level text that is no UTF-8 stays bytes. */
 export function plain(value: unknown, depth = 0): unknown {
   if (value === null || value === undefined) return null;

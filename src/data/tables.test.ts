@@ -124,7 +124,7 @@ test('prepared: the hash is of the bytes on disk, threads or not', async () => {
 
 test('hostile tables: any damage ends in a typed error or in rows, in bounded time (a seeded portion; test/reliability/fuzz-tables.ts has more)', async () => {
   const { fuzzTables } = await import('../../test/reliability/fuzz-tables.ts');
-  const counts = await fuzzTables(join(root, 'fuzz.bin'), { seed: 3, cases: 50 });
+  const counts = await fuzzTables(join(root, 'fuzz.bin'), { seed: 3, cases: 20 });
   expect(counts.untyped).toEqual([]);
   expect(counts.refused).toBeGreaterThan(15);
   expect(counts.read).toBeGreaterThan(5);

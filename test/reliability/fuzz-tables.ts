@@ -2,16 +2,20 @@
  * Damaged and hostile Parquet, Arrow and Zstandard files: every one ends in an error with a code, or is read; never in a crash, a hang or an error of some library.
  *
  *     npx tsx test/reliability/fuzz-tables.ts [--cases=20000] [--seed=1]
+ *
+ * `cases` are of each kind (parquet, arrow, zst), its files by turns.
  */
-import { rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
 import { tableFromJSON, tableToIPC } from 'apache-arrow';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { hash32 } from '../../src/data/order.ts';
 import { Rejects } from '../../src/data/rejects.ts';
 import { documentsOf, type SourceKind } from '../../src/data/sources.ts';
+import { type TableKind, tableBatches } from '../../src/data/table.ts';
 import { QkvError } from '../../src/errors.ts';
 import { zstdOf } from './zstd-writer.ts';
 
@@ -24,7 +28,10 @@ export interface FuzzCounts {
   slowest: string;
 }
 
-/** Good files of each kind, small, with most of what the formats have. */
+/** Small, so that a campaign ends: what is refused for its time or memory takes all of it. */
+const LIMITS = { silenceMs: 4000, heapMib: 96 };
+
+/** Good files of each kind, small, with most of what the formats have: of our own making, and as pyarrow writes them. */
 function originals(): { kind: SourceKind; bytes: Buffer }[] {
   const text = Array.from({ length: 60 }, (_, i) => (i % 7 === 3 ? null : `row ${i} ${'春眠不觉晓'.repeat(i % 4)}`));
   const rows = text.map((t, id) => ({ id, text: t, list: [id, id + 1], part: { a: id, b: String(id) } }));
@@ -39,12 +46,19 @@ function originals(): { kind: SourceKind; bytes: Buffer }[] {
       ],
     });
   const table = tableFromJSON(rows);
+  const { files: pyarrow } = JSON.parse(
+    gunzipSync(readFileSync(new URL('../parity/tables/tables.golden.json.gz', import.meta.url))).toString(),
+  ) as { files: Record<string, string> };
   return [
     { kind: 'parquet', bytes: Buffer.from(parquet('SNAPPY')) },
     { kind: 'parquet', bytes: Buffer.from(parquet('UNCOMPRESSED')) },
     { kind: 'arrow', bytes: Buffer.from(tableToIPC(table, 'file')) },
     { kind: 'arrow', bytes: Buffer.from(tableToIPC(table, 'stream')) },
     { kind: 'text', bytes: zstdOf(Buffer.from(rows.map((r) => JSON.stringify(r)).join('\n'))) },
+    ...Object.entries(pyarrow).map(([name, bytes]) => ({
+      kind: name.split('.')[1] as SourceKind,
+      bytes: Buffer.from(bytes, 'base64'),
+    })),
   ];
 }
 
@@ -85,16 +99,20 @@ function damaged(bytes: Buffer, seed: number, n: number): Buffer {
 export async function fuzzTables(path: string, { seed, cases }: { seed: number; cases: number }): Promise<FuzzCounts> {
   const counts: FuzzCounts = { read: 0, refused: 0, untyped: [], slowestMs: 0, slowest: '' };
   const all = originals();
-  for (let n = 0; n < cases; n++) {
-    const { kind, bytes } = all[n % all.length];
+  const kinds = [...new Set(all.map((o) => o.kind))].map((kind) => all.filter((o) => o.kind === kind));
+  for (let n = 0; n < cases * kinds.length; n++) {
+    const files = kinds[n % kinds.length];
+    const { kind, bytes } = files[Math.floor(n / kinds.length) % files.length];
     const input = damaged(bytes, seed, n);
     writeFileSync(path, input);
     const { mtimeMs } = statSync(path);
     const began = performance.now();
     let said = '';
     try {
-      for await (const _ of documentsOf({ path, name: 'x', kind, size: input.length, mtimeMs }, { rejects: new Rejects(1) }))
-        void _;
+      if (kind === 'text')
+        for await (const _ of documentsOf({ path, name: 'x', kind, size: input.length, mtimeMs }, { rejects: new Rejects(1) }))
+          void _;
+      else for await (const _ of tableBatches(path, kind as TableKind, LIMITS)) void _;
       counts.read++;
       said = 'read';
     } catch (error) {
