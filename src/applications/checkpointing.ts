@@ -9,7 +9,7 @@ import {
   toPlain,
   writeSafetensorsTo as writeTensors,
 } from '../io/index.ts';
-import { storedBytes } from '../io/hugging-face.ts';
+import { storedEntries } from '../io/hugging-face.ts';
 import { fillTensors } from '../io/model-weights.ts';
 import { stateDict } from '../nn/index.ts';
 import type { Tensor } from '../tensor/index.ts';
@@ -27,13 +27,6 @@ export interface TrainerState {
   best?: { step: number; lossNats: number };
 }
 
-const entry = (name: string, t: Tensor, transposed = false) => ({
-  name,
-  dtype: 'F32' as const,
-  shape: transposed ? [t.shape[1], t.shape[0]] : t.shape,
-  bytes: () => storedBytes(t, transposed),
-});
-
 /** The files of one checkpoint. Tensors are read as they are written, one at a time. */
 export function checkpointFiles(
   any: AnyModel,
@@ -43,12 +36,13 @@ export function checkpointFiles(
   ids: NamedIds,
   others: readonly CheckpointFile[] = [],
 ): CheckpointFile[] {
-  const weights = new Map<string, ReturnType<typeof entry>[]>();
+  const byFile = new Map<string, [string, Tensor][]>();
   for (const [name, t] of stateDict(any.model)) {
-    const { name: stored, transposed, file = 'model.safetensors' } = any.stored(name);
-    weights.set(file, [...(weights.get(file) ?? []), entry(stored, t, transposed)]);
+    const { file = 'model.safetensors' } = any.stored(name);
+    byFile.set(file, [...(byFile.get(file) ?? []), [name, t]]);
   }
-  const moments = [...optimizer.state()].map(([name, t]) => entry(name, t));
+  const weights = [...byFile].map(([file, tensors]) => [file, storedEntries(tensors, any.stored)] as const);
+  const moments = storedEntries(optimizer.state(), (name) => ({ name }));
   const writes = { bos_token_id: ids.end ?? null, eos_token_id: ids.end ?? null, max_length: any.contextLength };
   const reads = { decoder_start_token_id: ids.start ?? null, pad_token_id: ids.pad ?? null };
   const generation = { decoder: writes, encoder: undefined, 'encoder-decoder': { ...writes, bos_token_id: undefined, ...reads } }[
@@ -59,7 +53,7 @@ export function checkpointFiles(
     ...(generation ? [{ name: 'generation_config.json', bytes: json(generation) }] : []),
     { name: 'tokenizer.json', bytes: tokenizerJson },
     ...others,
-    ...[...weights].map(([name, tensors]): CheckpointFile => ({ name, write: (sink) => void writeTensors(sink, tensors) })),
+    ...weights.map(([name, tensors]): CheckpointFile => ({ name, write: (sink) => void writeTensors(sink, tensors) })),
     { name: 'optimizer.safetensors', write: (sink) => void writeTensors(sink, moments) },
     { name: 'trainer.json', bytes: json(state) },
   ];

@@ -24,30 +24,27 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const path = join(folder, 'm.gguf');
 const ids = { eos: [endOfText] };
 
-test.each(Object.keys(decoders).filter((name) => !name.startsWith('phi3')))(
-  '%s: written and read back, every weight is the same',
-  async (name) => {
-    const model = buildSpread(decoders[name]);
-    const { architecture } = saveGguf(path, { model, settings: decoders[name], type: 'F32', tokenizerJson, ids });
-    const published = await openPublished(path);
-    const back = loadPretrained(published);
-    expect(architecture).toBe(architectureOf(back.settings));
-    const [ours, theirs] = [stateDict(model), stateDict(back.model)];
-    expect([...theirs.keys()]).toEqual([...ours.keys()]);
-    // Gemma's norms gain and lose 1 on the way: one rounding.
-    const near = decoders[name].model === 'gemma' ? 1e-6 : 0;
-    for (const [key, t] of ours) {
-      const [a, b] = [t.readSync() as Float32Array, theirs.get(key)!.readSync()];
-      expect(
-        a.reduce((worst, x, i) => Math.max(worst, Math.abs(x - b[i])), 0),
-        key,
-      ).toBeLessThanOrEqual(near);
-    }
-    published.close();
-    dispose(model);
-    dispose(back.model);
-  },
-);
+test.each(Object.keys(decoders))('%s: written and read back, every weight is the same', async (name) => {
+  const model = buildSpread(decoders[name]);
+  const { architecture } = saveGguf(path, { model, settings: decoders[name], type: 'F32', tokenizerJson, ids });
+  const published = await openPublished(path);
+  const back = loadPretrained(published);
+  expect(architecture).toBe(architectureOf(back.settings));
+  const [ours, theirs] = [stateDict(model), stateDict(back.model)];
+  expect([...theirs.keys()]).toEqual([...ours.keys()]);
+  // Gemma's norms gain and lose 1 on the way: one rounding.
+  const near = decoders[name].model === 'gemma' ? 1e-6 : 0;
+  for (const [key, t] of ours) {
+    const [a, b] = [t.readSync() as Float32Array, theirs.get(key)!.readSync()];
+    expect(
+      a.reduce((worst, x, i) => Math.max(worst, Math.abs(x - b[i])), 0),
+      key,
+    ).toBeLessThanOrEqual(near);
+  }
+  published.close();
+  dispose(model);
+  dispose(back.model);
+});
 
 test('names there and back', () => {
   for (const ours of [
@@ -58,7 +55,7 @@ test('names there and back', () => {
     'lmHead.weight',
   ])
     expect(ourName(ggufName(ours))).toBe(ours);
-  expect(ourName('blk.0.ffn_gate_exps.weight')).toBeUndefined();
+  expect(ourName('blk.0.ssm_in.weight')).toBeUndefined();
 });
 
 test('what llama.cpp does not compute is refused with the reason, not written as another model', () => {

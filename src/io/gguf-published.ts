@@ -7,6 +7,7 @@ import { type Architecture, type DecoderShape, ourName } from './gguf-models.ts'
 import { settingsOfGguf } from './gguf-settings.ts';
 import { tokenizerOfGguf } from './gguf-vocabulary.ts';
 import { publishedConfig, storedAs } from './hugging-face.ts';
+import { turnsSome } from './hugging-face-decoders.ts';
 import type { Published } from './published.ts';
 import type { SafetensorsReader } from './safetensors.ts';
 import type { TensorEntry } from './safetensors-header.ts';
@@ -126,6 +127,7 @@ function partsOf(architecture: Architecture, c: DecoderShape, ours: string, shap
   }
   if (ours.endsWith('.mlp.sharedGate.weight')) return [{ name: ours, shape: [1, ...shape] }];
   if (architecture !== 'phi3') return [{ name: ours }];
+  if (turnsSome(c)) return [{ name: ours.replace('qkvProj', 'qProj').replace('upProj', 'gateProj') }]; // fused there as well
   const headDim = c.headDim ?? c.dModel / c.nHead;
   const part = (from: string, to: string, rows: number): Part => ({
     name: ours.replace(from, to),

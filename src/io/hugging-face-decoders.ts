@@ -141,16 +141,23 @@ function neox(c: PublishedConfig): Settings {
   };
 }
 
+/** Only some channels of each head turn with the position: among Llama's relatives, Phi-3's only. */
+export const turnsSome = (c: PublishedShape): boolean =>
+  c.rotaryDim !== undefined && c.rotaryDim !== (c.headDim ?? c.dModel / c.nHead);
+
 /** The class of transformers that computes what these settings say. */
 function modelTypeOf(family: Family, c: PublishedShape): ModelType {
   if (family === 'llama') {
-    const switches = (['qkNorm', 'qkvBias', 'noRopeEvery', 'window'] as const).filter((key) => c[key]);
-    const partial = c.rotaryDim !== undefined && c.rotaryDim !== (c.headDim ?? c.dModel / c.nHead);
-    if (switches.length > 1 || partial)
+    const switches: string[] = (['qkNorm', 'qkvBias', 'noRopeEvery', 'window'] as const).filter((key) => c[key]);
+    const partial = turnsSome(c);
+    if (partial) switches.push('rotaryDim', ...(c.ropeScaling ? ['ropeScaling'] : []));
+    const phi3 = partial && switches.every((key) => key === 'rotaryDim' || key === 'window');
+    if (phi3) return 'phi3';
+    if (switches.length > 1)
       throw new CheckpointError(
         'CONFIG',
         'config.json',
-        `no published class has ${[...switches, ...(partial ? ['rotaryDim'] : [])].join(' and ')}${switches.length > 1 ? ' together' : ''}`,
+        `no published class has ${switches.join(' and ')} together`,
         'Such a model can be kept as a run of qkv, not as a Hugging Face folder',
         1,
       );
@@ -203,6 +210,7 @@ export function publishedSwitches(family: Family, c: PublishedShape): Record<str
     const own: Partial<Record<ModelType, object>> = {
       mistral: { sliding_window: (c.window ?? 0) + 1 },
       smollm3: { no_rope_layer_interval: c.noRopeEvery, pad_token_id: null },
+      phi3: { sliding_window: c.window === undefined ? null : c.window + 1, pad_token_id: null },
     };
     const experts = family === 'mixtral' ? publishedExperts(expertsTypeOf(c), c) : {};
     return { ...rotary, hidden_act: 'silu', mlp_bias: false, ...own[type], ...experts };

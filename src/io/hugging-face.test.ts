@@ -57,7 +57,8 @@ test('what no published class computes is not written as another one', () => {
   expect(() => publishedConfig('llama', { ...shape, qkNorm: true, window: 3 })).toThrow(
     'no published class has qkNorm and window together',
   );
-  expect(() => publishedConfig('llama', { ...shape, rotaryDim: 2 })).toThrow('rotaryDim');
+  expect(() => publishedConfig('llama', { ...shape, rotaryDim: 2, qkNorm: true })).toThrow('qkNorm and rotaryDim together');
+  expect(publishedConfig('llama', { ...shape, rotaryDim: 2 })).toMatchObject({ model_type: 'phi3' });
   expect(() => publishedConfig('mixtral', { ...experts, renormalise: false })).toThrow('renormalise false without');
   expect(() => publishedConfig('mixtral', { ...experts, qkvBias: true })).toThrow('qkvBias without dShared');
 });

@@ -2,7 +2,7 @@
 
 import type { DecoderSwitches } from '../models/index.ts';
 import type { Tensor } from '../tensor/index.ts';
-import { publishedSwitches, switchesOf } from './hugging-face-decoders.ts';
+import { phi3StoredAs, publishedSwitches, switchesOf, turnsSome } from './hugging-face-decoders.ts';
 import { expertsStoredAs, expertsTypeOf } from './hugging-face-experts.ts';
 import { PublishedConfig } from './published-config.ts';
 
@@ -77,8 +77,9 @@ const names = {
 };
 export type Family = keyof typeof names;
 
-/** The published name and layout of our tensor `ours`. Mixtures of experts have several layouts: `shape` says which, Mixtral's when left out. */
+/** The published name and layout of our tensor `ours`. Mixtures of experts have several layouts, Phi-3 another than Llama: `shape` says which; Mixtral's and Llama's when left out. */
 export function storedAs(family: Family, ours: string, shape?: PublishedShape): Stored {
+  if (family === 'llama' && shape && turnsSome(shape)) return phi3StoredAs(shape, ours, (name) => storedAs(family, name));
   const experts = family === 'mixtral' && expertsStoredAs(shape ? expertsTypeOf(shape) : 'mixtral', ours);
   if (experts) return experts;
   for (const [pattern, theirs, transposed] of names[family]) {
@@ -96,6 +97,24 @@ export function storedBytes(t: Tensor, transposed = false): Uint8Array {
   view.free();
   turned.free();
   return bytes;
+}
+/** The tensors that a published file has for ours, read one at a time when they are written; rows of one are put together. */
+export function storedEntries(tensors: Iterable<readonly [ours: string, t: Tensor]>, stored: (ours: string) => Stored) {
+  const entries = new Map<string, { name: string; dtype: 'F32'; shape: number[]; bytes: () => Uint8Array }>();
+  const fused = new Map<string, { from: number; t: Tensor }[]>();
+  for (const [ours, t] of tensors) {
+    const { name, transposed, rows } = stored(ours);
+    const shape = transposed ? [t.shape[1], t.shape[0]] : [...t.shape];
+    const parts = fused.get(name);
+    if (rows && parts) parts.push({ from: rows.from, t });
+    else if (rows) {
+      const all = [{ from: rows.from, t }];
+      fused.set(name, all);
+      const bytes = () => Buffer.concat(all.sort((a, b) => a.from - b.from).map((part) => storedBytes(part.t)));
+      entries.set(name, { name, dtype: 'F32', shape: [rows.of, ...shape.slice(1)], bytes });
+    } else entries.set(name, { name, dtype: 'F32', shape, bytes: () => storedBytes(t, transposed) });
+  }
+  return [...entries.values()];
 }
 const bytesOf = (x: Float32Array): Uint8Array => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
 

@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { stateDict } from '../nn/index.ts';
 import { writeFileAtomically } from './file-system.ts';
-import { type Stored, storedBytes } from './hugging-face.ts';
+import { type Stored, storedEntries } from './hugging-face.ts';
 import { writeSafetensors } from './safetensors.ts';
 
 /**
@@ -15,12 +15,7 @@ export function savePretrained(
   { config, stored }: { config: Record<string, unknown>; stored: (ours: string) => Stored },
 ): void {
   mkdirSync(folder, { recursive: true });
-  const entries = [...stateDict(model)].map(([ours, t]) => {
-    const { name, transposed, rows } = stored(ours);
-    if (rows) throw new Error(`savePretrained: ${ours} is a part of ${name}; parts are read, not written`);
-    const shape = transposed ? [t.shape[1], t.shape[0]] : [...t.shape];
-    return { name, dtype: 'F32' as const, shape, bytes: storedBytes(t, transposed) };
-  });
+  const entries = storedEntries(stateDict(model), stored);
   writeSafetensors(join(folder, 'model.safetensors'), entries, { format: 'pt' });
   writeFileAtomically(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
 }

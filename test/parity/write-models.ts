@@ -26,6 +26,7 @@ const decoders: Record<string, [Family, PublishedShape]> = {
   qwen2: ['llama', { ...shape, qkvBias: true, tied: true }],
   qwen3: ['llama', { ...shape, qkNorm: true }],
   smollm3: ['llama', { ...shape, noRopeEvery: 2 }],
+  phi3: ['llama', { ...shape, rotaryDim: 6, window: 5 }],
   gemma2: ['gemma', { ...shape, tied: true, window: 5, globalEvery: 2, queryScale: 7, attnSoftcap: 5, logitSoftcap: 3 }],
   gemma3: ['gemma', { ...shape, tied: true, window: 5, globalEvery: 2, queryScale: 7, qkNorm: true, localRopeBase: 100 }],
   olmo2: ['olmo2', shape],
