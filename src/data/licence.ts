@@ -1,6 +1,6 @@
 /** Under which licence a corpus says it stands: recorded beside its hash, never judged. */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 export interface Licence {
@@ -13,6 +13,25 @@ export interface Licence {
 }
 
 const MAX_BYTES = 1 << 20;
+const isReadme = (name: string): boolean => name.toLowerCase() === 'readme.md';
+const isLicence = (name: string): boolean => /^(licen[sc]e|copying)(\.(md|txt))?$/i.test(name);
+
+/** Whether a file in the folder of a corpus speaks about it and is no part of it: its licence, or the card of a data set (a README that begins with front matter). */
+export function describesData(folder: string, name: string): boolean {
+  if (isLicence(name)) return true;
+  if (!isReadme(name)) return false;
+  try {
+    const fd = openSync(join(folder, name), 'r');
+    try {
+      const head = Buffer.alloc(4);
+      return /^---\r?\n/.test(`${head.toString('latin1', 0, readSync(fd, head, 0, 4, 0))}\n`);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return false; // reading it as data will say why
+  }
+}
 
 /**
  * What the folder of a corpus (or the folder that a file lies in) says: `license` in `dataset_info.json`, then in the front matter of its README (the card
@@ -34,13 +53,10 @@ export function licenceOf(path: string): Licence | undefined {
         (text) => textIn((JSON.parse(text) as { license?: unknown }).license),
       ) ??
       found(
-        names.find((n) => n.toLowerCase() === 'readme.md'),
+        names.find(isReadme),
         (text) => /^---\r?\n[\s\S]*?^licen[sc]e:[ \t]*(?:\r?\n- )?["']?([^"'\r\n]+)[\s\S]*?^---/m.exec(text)?.[1],
       ) ??
-      found(
-        names.find((n) => /^(licen[sc]e|copying)(\.(md|txt))?$/i.test(n)),
-        (text) => text.split('\n').find((line) => line.trim() !== ''),
-      )
+      found(names.find(isLicence), (text) => text.split('\n').find((line) => line.trim() !== ''))
     );
   } catch {
     return undefined; // it only describes

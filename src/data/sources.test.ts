@@ -40,6 +40,25 @@ test('a text file is one document, to the byte, unless a line divides it', async
   expect(rejects.noted.special_in_text).toBe(1);
 });
 
+test('what a folder says about its data is no part of it: the card of a data set, a licence', async () => {
+  const root = join(folder, `${files++}-cards`);
+  for (const [name, text] of [
+    ['README.md', '---\nlicense: cc0-1.0\n---\n'],
+    ['LICENSE.txt', 'MIT'],
+    ['a.txt', 'a'],
+    ['notes/README.md', '---\nb'],
+    ['notes/LICENSE.md', 'c'],
+  ]) {
+    mkdirSync(join(root, name, '..'), { recursive: true });
+    writeFileSync(join(root, name), text);
+  }
+  const names = async (path: string) => (await listSources(path)).map((f) => f.name);
+  expect(await names(root)).toEqual(['a.txt', 'notes/LICENSE.md', 'notes/README.md']);
+  writeFileSync(join(root, 'README.md'), '# A page like any other');
+  expect(await names(root)).toEqual(['README.md', 'a.txt', 'notes/LICENSE.md', 'notes/README.md']);
+  expect(await names(join(root, 'LICENSE.txt'))).toEqual(['LICENSE.txt']); // named itself
+});
+
 test('documents by empty line and by line', async () => {
   const path = write('d.txt', 'a\nb\n\n \t\u3000\n\nc\r\n\r\nd');
   expect(await texts(path, { documents: 'blank-line' })).toEqual(['a\nb', 'c', 'd']);

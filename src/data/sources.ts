@@ -19,6 +19,7 @@ import { type Encoding, firstInvalidUtf8, guessEncoding, looksBinary, looksLikeU
 import { emptyData, ioFailed, noTextField, notFound, notText, notUtf8 } from './errors.ts';
 import { type FileIdentity, fileChunks, type LineBatch, lineBatches, MAX_LINE_BYTES, peeked } from './lines.ts';
 import { dataSetFiles } from './data-set-folder.ts';
+import { describesData } from './licence.ts';
 import { arrayElements, beginsArray } from './json-array.ts';
 import { Rejects } from './rejects.ts';
 import { allUtf8, cutInCharacter, dropBom, guessFrom, type Row, type RowKind, rowReader } from './rows.ts';
@@ -135,7 +136,7 @@ async function walk(root: string, inside: string, found: SourceFile[]): Promise<
   });
   entries.sort((a, b) => (a.name < b.name ? -1 : 1)); // by code unit: the same on every machine, whatever its language
   for (const entry of entries) {
-    if (entry.name.startsWith('.')) continue;
+    if (entry.name.startsWith('.') || (inside === '' && describesData(root, entry.name))) continue;
     const name = inside ? `${inside}/${entry.name}` : entry.name;
     const path = join(root, name);
     if (entry.isDirectory())
