@@ -65,7 +65,7 @@ export function decoderGraph(model: Decoder, settings: DecoderShape, type: 'f32'
   return graph;
 }
 
-const families = { gpt2, llama, gemma, olmo2, neox };
+const families = { gpt2, llama, gemma, olmo2, neox, mixtral: llama };
 
 /** Learned positions, pre-norm, one projection for q, k and v, tied head. */
 function gpt2({ layers, graph, c, inputs, cache, maskOf }: Building): Value {
@@ -115,7 +115,7 @@ const rotationOf = ({ layers, c, inputs }: Building, base = c.ropeBase, scaled =
 const head = (layers: Layers, x: Value): Value =>
   layers.has('lmHead.weight') ? layers.linear('lmHead', x) : layers.tiedHead('tokenEmbedding.weight', x);
 
-/** Pre-norm, rotary positions, SwiGLU; windows, biases, QK-norm and layers without positions as the settings say. */
+/** Pre-norm, rotary positions, SwiGLU or experts of it; windows, biases, QK-norm and layers without positions as the settings say. */
 function llama(b: Building): Value {
   const { layers, graph, c, inputs, maskOf } = b;
   const rotation = rotationOf(b);
@@ -125,7 +125,10 @@ function llama(b: Building): Value {
       const turns = !c.noRopeEvery || (i + 1) % c.noRopeEvery !== 0;
       const normed = layers.rmsNorm(`blocks.${i}.attnNorm`, x, c.normEps);
       const seen = graph.add(x, selfAttention(b, i, normed, { rotation: turns ? rotation : undefined, mask: maskOf(c.window) }));
-      return graph.add(seen, layers.gatedMlp(`blocks.${i}.mlp`, layers.rmsNorm(`blocks.${i}.mlpNorm`, seen, c.normEps), 'silu'));
+      const read = layers.rmsNorm(`blocks.${i}.mlpNorm`, seen, c.normEps);
+      const { nExpert: E, nExpertPerToken: k = 2, dModel: C, renormalise = true } = c;
+      const mlp = `blocks.${i}.mlp`;
+      return graph.add(seen, E ? layers.mixture(mlp, read, { E, k, C, renormalise }) : layers.gatedMlp(mlp, read, 'silu'));
     });
   }
   return head(layers, layers.rmsNorm('norm', x, c.normEps));

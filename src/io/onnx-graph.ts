@@ -98,6 +98,14 @@ export class Graph {
     return output;
   }
 
+  /** An operator with several results. */
+  split(type: string, inputs: readonly Value[], count: number, attributes: Attributes = {}): Value[] {
+    const first = this.op(type, inputs, attributes);
+    const { outputs } = this.nodes.at(-1)!;
+    for (let i = 1; i < count; i++) outputs.push(`${first}_${i}`);
+    return [...outputs];
+  }
+
   // The operators that the models use, by the names of tensor/.
   add = (a: Value, b: Value): Value => this.op('Add', [a, b]);
   sub = (a: Value, b: Value): Value => this.op('Sub', [a, b]);

@@ -89,6 +89,37 @@ export class Layers {
     return this.linear(`${path}.downProj`, this.graph.mul(gate, this.linear(`${path}.upProj`, x)));
   }
 
+  /**
+   * y = Σ over the best k of E experts of wₑ · SwiGLUₑ(x), and the shared one behind its gate where there is one (models/mixture-of-experts.ts). Each expert
+   * computes the rows that chose it. x (B, T, C)
+   */
+  mixture(path: string, x: Value, o: { E: number; k: number; C: number; renormalise: boolean }): Value {
+    const { graph } = this;
+    const rows = graph.reshape(x, -1, o.C); // (N, C)
+    const probs = graph.softmax(this.linear(`${path}.router`, rows)); // (N, E)
+    const [best, chosen] = graph.split('TopK', [probs, graph.ints(o.k)], 2, { axis: -1 });
+    const sum = (y: Value): Value => graph.op('ReduceSum', [y, graph.ints(-1)], { keepdims: 1 });
+    const weights = graph.op(
+      'ScatterElements',
+      [graph.mul(probs, graph.number(0)), chosen, o.renormalise ? graph.div(best, sum(best)) : best],
+      { axis: 1 },
+    );
+    const nothing = graph.mul(rows, graph.number(0));
+    let y = nothing;
+    for (let e = 0; e < o.E; e++) {
+      const weight = graph.channels(weights, e, e + 1); // (N, 1)
+      const mine = graph.reshape(graph.op('NonZero', [graph.reshape(weight, -1)]), -1);
+      const part = this.gatedMlp(`${path}.experts.${e}`, graph.rows(rows, mine), 'silu');
+      const weighted = graph.mul(part, graph.rows(weight, mine));
+      y = graph.add(y, graph.op('ScatterND', [nothing, graph.unsqueeze(mine, 1), weighted]));
+    }
+    if (this.has(`${path}.sharedGate.weight`)) {
+      const gate = graph.op('Sigmoid', [this.linear(`${path}.sharedGate`, rows)]);
+      y = graph.add(y, graph.mul(this.gatedMlp(`${path}.shared`, rows, 'silu'), gate));
+    }
+    return graph.op('Reshape', [y, graph.op('Shape', [x])]);
+  }
+
   /** (B, T, H·D) → (B, H, T, D). */
   heads = (x: Value, H: number, D: number): Value => this.graph.permute(this.graph.reshape(x, 0, 0, H, D), 0, 2, 1, 3);
   /** (B, H, T, D) → (B, T, H·D). */
