@@ -4,7 +4,7 @@ import type { LagAccuracy } from '../applications/copy-lag.ts';
 import { curve } from '../figures/terminal.ts';
 import { padEnd } from '../figures/width.ts';
 import type { TrainConfig } from '../settings/config.ts';
-import { count, loss } from './format.ts';
+import { count, loss, short } from './format.ts';
 import { type Output, table } from './output.ts';
 
 const blocks = '▁▂▃▄▅▆▇█';
@@ -23,14 +23,15 @@ export function showComparison(
     out.answer(
       table(
         out.lang === 'zh'
-          ? ['家族', 'dModel', '参数', '秒/轮', '词元/秒', '训练损失', '验证损失', '完全匹配']
-          : ['family', 'dModel', 'parameters', 's/epoch', 'tokens/s', 'train loss', 'val loss', 'exact'],
+          ? ['家族', 'dModel', 'lr', '参数', '秒/轮', '词元/秒', '训练损失', '验证损失', '完全匹配']
+          : ['family', 'dModel', 'lr', 'parameters', 's/epoch', 'tokens/s', 'train loss', 'val loss', 'exact'],
         shown.map((name) => {
           const rows = rowsOf(name);
           const of = (f: (o: Outcome) => number) => rows.map(f);
           return [
             name,
             String(configs.get(name)!.dModel),
+            short(configs.get(name)!.lr),
             count(rows[0].parameters, out.lang),
             spread(
               of((o) => o.secondsPerEpoch),
@@ -51,7 +52,7 @@ export function showComparison(
             ),
           ];
         }),
-        [1, 2, 3, 4, 5, 6, 7],
+        [1, 2, 3, 4, 5, 6, 7, 8],
       ),
     );
     for (const name of shown) {

@@ -298,7 +298,7 @@ test('other verbs say which kind of model they need, and what is missing in a te
   expect([tooLong.code, tooLong.last['code']]).toEqual([2, 'E160']);
 });
 
-test('qkv compare families: outcomes, line-aligned outputs, lag curves', async () => {
+test('9.1a, 9.2a qkv compare families: parameters, time per epoch, losses, line-aligned outputs for BLEU, lag curves, in one trainer', async () => {
   const compared = await qkv(
     'compare',
     'families',
@@ -319,6 +319,8 @@ test('qkv compare families: outcomes, line-aligned outputs, lag curves', async (
   );
   expect(compared.code, compared.stderr).toBe(0);
   const { outcomes, copyLag } = compared.last;
+  for (const o of outcomes)
+    for (const key of ['parameters', 'secondsPerEpoch', 'trainLossNats', 'valLossNats']) expect(o[key], key).toBeGreaterThan(0);
   expect(outcomes.map((o: Json) => o['contestant'])).toEqual(['rnn-none', 'conv', 'transformer']);
   const [least, most] = [Math.min, Math.max].map((f) => f(...outcomes.map((o: Json) => o['parameters'])));
   expect(most / least).toBeLessThan(1.5);

@@ -5,24 +5,32 @@
  * file's `nLayer`, and gives way to an `nLayer` beside it. Keys whose value is `auto` are filled in by `resolve`, and the resolved settings are
  * what the run's `config.json` holds.
  */
-import { readFileSync } from 'node:fs';
-import { dirname, isAbsolute, resolve as resolvePath } from 'node:path';
 import { z } from 'zod';
 import { QkvError } from '../errors.ts';
 import { familiesFor, type FamilyName, familyNames, familyOf, type ShapeKey } from './families.ts';
-import { nearest } from './nearest.ts';
+import { mixtureOf } from './mixture.ts';
 import { type About, settings, sizes, type SizeName } from './schema.ts';
-import { type FileSetting, readSettingsFile } from './settings-file.ts';
+import { checked, type Place, type SettingKey, type Written } from './written.ts';
 
 export { type Group, settings, sizes, type SizeName } from './schema.ts';
+export {
+  allowedValues,
+  checkedValue,
+  type Place,
+  type SettingKey,
+  settingKeys,
+  settingsOfArguments,
+  settingsOfFile,
+  tokenizerKinds,
+  typed,
+  unknownSetting,
+  type Written,
+} from './written.ts';
 
 const schema = z.strictObject(settings);
 
 /** Any part of the settings, as a person writes them. */
 export type TrainSettings = z.input<typeof schema>;
-export type SettingKey = keyof typeof settings;
-export const settingKeys = Object.keys(settings) as SettingKey[];
-
 type Output = z.output<typeof schema>;
 type Filled = 'nKvHead' | 'dFF' | 'minLr' | 'warmup' | 'data';
 /** All settings, resolved: every key is there, and every number that the model and the optimizer need is filled in. Plain JSON. */
@@ -33,186 +41,6 @@ export const about = (name: SettingKey): About => settings[name].meta() as unkno
 
 /** The default of a key, as JSON. */
 export const defaultOf = (name: SettingKey): unknown => settings[name].parse(undefined);
-
-/** A setting and where it was written, for messages. */
-export interface Written {
-  key: string;
-  value: unknown;
-  /** A file with its line, or the words on the command line. */
-  at: Place;
-}
-export type Place = { file: string; line: number } | { argument: string };
-
-/** Settings of a file, with the lines they stand in. `data` and a tokenizer's path are relative to the file. */
-export function settingsOfFile(path: string): Written[] {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (e) {
-    const code = (e as NodeJS.ErrnoException).code;
-    if (code === 'ENOENT' || code === 'ENOTDIR') throw new QkvError('E182', `no such file: ${path}`, { path });
-    throw new QkvError('E183', `cannot read ${path} (${code})`, { path, reason: code ?? '' });
-  }
-  return readSettingsFile(text, path).map(({ key: name, value, line }: FileSetting) => {
-    const anchored =
-      typeof value === 'string' && isPath(name, value) && !isAbsolute(value) ? resolvePath(dirname(path), value) : value;
-    return { key: name, value: anchored, at: { file: path, line } };
-  });
-}
-
-/** `key=value` words of the command line, typed by the schema. */
-export function settingsOfArguments(words: readonly { key: string; text: string }[]): Written[] {
-  return words.map(({ key: name, text }) => {
-    const at = { argument: `${name}=${text}` };
-    if (!isKey(name)) throw unknownSetting(name, at);
-    let value: unknown = typed(text, name);
-    if (typeof value === 'string' && isPath(name, value)) value = resolvePath(value);
-    return { key: name, value, at };
-  });
-}
-
-/** Tokenizers that are made, not read. */
-export const tokenizerKinds: readonly string[] = ['char', 'byte', 'bpe', 'wordpiece', 'unigram'];
-
-/** Whether the value of a key is a path. */
-const isPath = (name: string, value: string): boolean =>
-  ['data', 'data.targetFile', 'from'].includes(name) || (name === 'tokenizer' && !tokenizerKinds.includes(value));
-
-const isKey = (name: string): name is SettingKey => Object.hasOwn(settings, name);
-
-/** The text of `key=value` as the type that the schema asks for. Nothing is evaluated: numbers, true, false, auto (null), else the text itself. */
-export function typed(text: string, name: string, table: Record<string, z.ZodType> = settings): unknown {
-  const type = table[name];
-  const fits = (value: unknown) => type.safeParse(value).success;
-  if (['auto', 'null', 'none'].includes(text) && fits(null)) return null;
-  if (fits(text)) return text;
-  if (text === 'true' || text === 'false') return text === 'true';
-  if (/^[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text)) return Number(text.replaceAll('_', ''));
-  if (/^\[.*\]$/s.test(text)) {
-    try {
-      return JSON.parse(text);
-    } catch {
-      return text;
-    }
-  }
-  return text;
-}
-
-/** E101, with the nearest key and what other programs call it. */
-export function unknownSetting(
-  name: string,
-  at: Place,
-  { keys = settingKeys, text = false }: { keys?: readonly string[]; text?: boolean } = {},
-): QkvError {
-  const best = nearest(name, keys, foreignNames);
-  return new QkvError('E101', `unknown setting "${name}"${best ? `. Did you mean ${best}?` : ''} (qkv config keys)`, {
-    key: name,
-    at,
-    nearest: best,
-    keys: [...keys],
-    ...(text && { text }),
-  });
-}
-
-/** What other programs call our settings. */
-const foreignNames: Record<string, SettingKey> = {
-  n_layer: 'nLayer',
-  num_hidden_layers: 'nLayer',
-  layers: 'nLayer',
-  n_head: 'nHead',
-  num_attention_heads: 'nHead',
-  heads: 'nHead',
-  num_key_value_heads: 'nKvHead',
-  n_embd: 'dModel',
-  hidden_size: 'dModel',
-  d_model: 'dModel',
-  width: 'dModel',
-  intermediate_size: 'dFF',
-  block_size: 'contextLength',
-  context: 'contextLength',
-  seq_len: 'contextLength',
-  max_position_embeddings: 'contextLength',
-  vocab_size: 'vocabSize',
-  batch_size: 'batch',
-  batchSize: 'batch',
-  gradient_accumulation_steps: 'accumulate',
-  learning_rate: 'lr',
-  learningRate: 'lr',
-  min_lr: 'minLr',
-  max_iters: 'steps',
-  max_steps: 'steps',
-  iters: 'steps',
-  warmup_iters: 'warmup',
-  warmup_steps: 'warmup',
-  weight_decay: 'weightDecay',
-  grad_clip: 'clip',
-  eval_interval: 'evalEvery',
-  eval_iters: 'evalBatches',
-  save_every: 'saveEvery',
-  dtype: 'precision',
-  tie_word_embeddings: 'tied',
-  dataset: 'data',
-  text: 'data',
-};
-
-/** One value checked: E103 with what is allowed. */
-function checked(written: Written): unknown {
-  const { key: name, value, at } = written;
-  if (!isKey(name)) throw unknownSetting(name, at);
-  return checkedValue(name, value, at, settings);
-}
-
-export function checkedValue(name: string, value: unknown, at: Place, table: Record<string, z.ZodType>): unknown {
-  const result = table[name].safeParse(value);
-  if (result.success) return result.data;
-  const allowed = allowedValues(table[name]);
-  throw new QkvError('E103', `${name}=${JSON.stringify(value)} is not possible. Allowed: ${allowed.en}`, {
-    key: name,
-    value,
-    at,
-    allowed: allowed.en,
-    allowedZh: allowed.zh,
-  });
-}
-
-/** The values that a key takes, in words: `1 … 1024`, `fp32 | bf16`, `true | false`. */
-export function allowedValues(type: z.ZodType): { en: string; zh: string } {
-  const json = z.toJSONSchema(type, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
-  const options = (json.anyOf ?? [json]).filter((o) => o.type !== 'null');
-  const auto = options.length < (json.anyOf ?? [json]).length;
-  const said = options.map((o) => {
-    if (o.enum) return both(o.enum.join(' | '));
-    if (o.type === 'boolean') return both('true | false');
-    if (o.type === 'string')
-      return o.pattern ? { en: 'letters, digits, - _ .', zh: '字母、数字、- _ .' } : { en: 'text', zh: '文本' };
-    if (o.type === 'array') return { en: 'a list', zh: '列表' };
-    const low = o.exclusiveMinimum !== undefined ? `> ${o.exclusiveMinimum}` : o.minimum !== undefined ? `≥ ${o.minimum}` : '';
-    const high = o.exclusiveMaximum !== undefined ? `< ${o.exclusiveMaximum}` : largest(o.maximum);
-    const range = [low, high].filter(Boolean).join(', ');
-    return o.type === 'integer'
-      ? { en: `a whole number ${range}`, zh: `整数 ${range}` }
-      : { en: `a number ${range}`, zh: `数 ${range}` };
-  });
-  return {
-    en: said.map((s) => s.en.trim()).join(' | ') + (auto ? ' | auto' : ''),
-    zh: said.map((s) => s.zh.trim()).join(' | ') + (auto ? ' | auto' : ''),
-  };
-}
-
-/** Guards such as 10⁹ are no news to a person. */
-const largest = (max: number | undefined) => (max === undefined || max >= 1e9 ? '' : `≤ ${max}`);
-const both = (text: string) => ({ en: text, zh: text });
-
-interface JsonSchema {
-  type?: string;
-  enum?: unknown[];
-  anyOf?: JsonSchema[];
-  pattern?: string;
-  minimum?: number;
-  maximum?: number;
-  exclusiveMinimum?: number;
-  exclusiveMaximum?: number;
-}
 
 /** The layers of settings put together, and where each value came from. */
 export interface Resolved {
@@ -391,7 +219,18 @@ function checkShape(config: TrainConfig, places: Map<string, Place>): void {
 }
 
 /** An objective that the family cannot be trained for. */
-function checkObjective({ model, objective }: TrainConfig, places: ReadonlyMap<string, Place>): void {
+function checkObjective(config: TrainConfig, places: ReadonlyMap<string, Place>): void {
+  const { model, objective } = config;
+  const at = places.get('data.mix');
+  const mixes = mixtureOf(config['data.mix'], at).length > 0;
+  if (mixes && (familyOf(model).kind !== 'decoder' || (objective ?? 'causal') !== 'causal'))
+    throw new QkvError('E103', 'data.mix goes with objective=causal only', {
+      key: 'data.mix',
+      value: config['data.mix'],
+      at,
+      allowed: 'auto; several sources are mixed for objective=causal only',
+      allowedZh: 'auto；只有 objective=causal 时才能混合多个来源',
+    });
   const { objectives: possible } = familyOf(model);
   if (objective === null || possible.includes(objective)) return;
   throw new QkvError(
