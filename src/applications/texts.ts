@@ -3,7 +3,7 @@
 import { alignedPairs, dialoguesOf, documents, listSources, type Pair, pairsOf, records, Rejects } from '../data/index.ts';
 import type { ReadOptions } from '../data/sources.ts';
 import { QkvError } from '../errors.ts';
-import { pairObjectives, type TrainConfig } from '../settings/index.ts';
+import { mixtureOf, pairObjectives, type TrainConfig } from '../settings/index.ts';
 
 /** How the settings say that files are read. */
 export const readOptions = (config: TrainConfig) => ({
@@ -28,7 +28,25 @@ export async function* textsOf(config: TrainConfig, signal?: AbortSignal): Async
       for (const { role, content } of messages) yield* [`${role}\n`, content];
     return;
   }
-  for await (const { text } of documents(await listSources(config.data), { ...readOptions(config), onBytes })) yield text;
+  const mixed = mixtureOf(config['data.mix']);
+  const rest = 1 - mixed.reduce((sum, m) => sum + m.share, 0);
+  const sources = await Promise.all(
+    [{ path: config.data, share: rest }, ...mixed].map(async ({ path, share }) => ({
+      texts: documents(await listSources(path), { ...readOptions(config), onBytes }),
+      share,
+      characters: 0,
+    })),
+  );
+  // The source that is furthest behind its share gives the next piece.
+  while (sources.length > 0) {
+    const next = sources.reduce((a, b) => (b.characters / b.share < a.characters / a.share ? b : a));
+    const { done, value } = await next.texts.next();
+    if (done) sources.splice(sources.indexOf(next), 1);
+    else {
+      next.characters += value.text.length;
+      yield value.text;
+    }
+  }
 }
 
 /**

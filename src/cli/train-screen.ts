@@ -6,6 +6,7 @@ import type { Score } from '../applications/events.ts';
 import { barOf } from '../figures/terminal.ts';
 import { clip, displayWidth, padEnd, padStart, wrap } from '../figures/width.ts';
 import { type TrainConfig, tokenizerKinds } from '../settings/config.ts';
+import { mixtureOf } from '../settings/mixture.ts';
 import { asksTokens, familyOf } from '../settings/families.ts';
 import type { Memory } from './estimate.ts';
 import { bytes, clock, compact, count, duration, type Lang, loss, short } from './format.ts';
@@ -128,6 +129,7 @@ export class TrainScreen {
     const shape = shapeText(c, out.lang);
     const { pairs } = info;
     const pairText = pairs && pairsText(pairs, out.lang);
+    const sources = sourcesText(c);
     const parts = zh ? partZh : partEn;
     const named = (['weights', 'gradients', 'moments', 'activations'] as const).map((k) => `${parts[k]} ${bytes(m[k])}`);
     const rest = m.total - m.weights - m.gradients - m.moments - m.activations;
@@ -137,7 +139,7 @@ export class TrainScreen {
           ['模型', `${family} · ${shape} · 参数 ${compact(info.parameters, 'zh')}`],
           [
             '数据',
-            `${printable(shortPath(c.data))} · ${tokenizer} ${n(info.vocabSize)} 词表 · 训练 ${n(info.trainTokens)} 词元 · 验证 ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} 字/词元` : ''}${pairText ?? ''}`,
+            `${sources} · ${tokenizer} ${n(info.vocabSize)} 词表 · 训练 ${n(info.trainTokens)} 词元 · 验证 ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} 字/词元` : ''}${pairText ?? ''}`,
           ],
           ['优化', `AdamW lr ${lr} · 预热 ${n(c.warmup)} · 批 ${rows.zh} · ${c.precision}`],
           [
@@ -159,7 +161,7 @@ export class TrainScreen {
           ['model', `${family} · ${shape} · ${compact(info.parameters, 'en')} parameters`],
           [
             'data',
-            `${printable(shortPath(c.data))} · ${tokenizer} vocabulary ${n(info.vocabSize)} · training ${n(info.trainTokens)} tokens · validation ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} characters a token` : ''}${pairText ?? ''}`,
+            `${sources} · ${tokenizer} vocabulary ${n(info.vocabSize)} · training ${n(info.trainTokens)} tokens · validation ${n(info.valTokens)}${info.charactersPerToken ? ` · ${info.charactersPerToken.toFixed(2)} characters a token` : ''}${pairText ?? ''}`,
           ],
           ['optimizer', `AdamW lr ${lr} · warm-up ${n(c.warmup)} · batch ${rows.en} · ${c.precision}`],
           [
@@ -395,6 +397,15 @@ export function shapeText(c: TrainConfig, lang: Lang): string {
     : '';
   const context = `${zh ? '上下文' : 'context'} ${count(c.contextLength, lang)}`;
   return [`${size}${both}`, `d=${c.dModel}`, context, position, experts].filter(Boolean).join(' · ');
+}
+
+/** `data`, or what is mixed with its shares: `web 60 % + books 30 % + code 10 %`. */
+function sourcesText(c: TrainConfig): string {
+  const mixed = mixtureOf(c['data.mix']);
+  const of = (path: string, share: number) => `${printable(shortPath(path))} ${Number((100 * share).toPrecision(3))} %`;
+  if (mixed.length === 0) return printable(shortPath(c.data));
+  const rest = 1 - mixed.reduce((sum, m) => sum + m.share, 0);
+  return [of(c.data, rest), ...mixed.map((m) => of(m.path, m.share))].join(' + ');
 }
 
 function pairsText({ train, val, skipped }: { train: number; val: number; skipped: number }, lang: Lang): string {

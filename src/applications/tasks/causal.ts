@@ -1,7 +1,7 @@
 // The next token of a text: what decoders are trained for. B batch · T tokens
 
 import { documentMask } from '../../attention/index.ts';
-import { type Batch, createBatches, evalBatches, type Prepared, type TokenStream } from '../../data/index.ts';
+import { type Batch, createBatches, evalBatches, mixBatches, type Prepared, type TokenStream } from '../../data/index.ts';
 import { bitsPerByte, scoreBatches } from '../../evaluate/index.ts';
 import { generate } from '../../generate/index.ts';
 import type { Decoder } from '../../models/index.ts';
@@ -13,20 +13,33 @@ import type { Task } from './task.ts';
 
 type Window = Batch & Partial<DocumentPlaces>;
 
-/** Next-token prediction on windows of a token stream. `validate`: the stream that evaluations read. */
+/** Further text that is mixed in while training, with its share of the samples. */
+export interface MixedText {
+  data: Prepared;
+  share: number;
+}
+
+/** Next-token prediction on windows of a token stream, or of several that are mixed. `validate`: the stream that evaluations read. */
 export function causalTask(
   config: TrainConfig,
   model: Decoder,
   tokenizer: Tokenizer,
   data: Prepared,
   validate: 'val' | 'train' = 'val',
+  mixed: readonly MixedText[] = [],
 ): Task<Window> {
   const { batch: batchSize, seed, order } = config;
   const val = data[validate];
   // A text that is only scored may be shorter than what the model can see.
   const contextLength = validate === 'train' ? Math.max(1, Math.min(config.contextLength, val.length - 1)) : config.contextLength;
   const counts = data.manifest[validate];
-  const batches = createBatches(data.train, { batchSize, contextLength, seed, order });
+  const rest = 1 - mixed.reduce((sum, m) => sum + m.share, 0);
+  const sources = [{ stream: data.train, weight: rest }, ...mixed.map((m) => ({ stream: m.data.train, weight: m.share }))];
+  const each = sources.map(({ stream, weight }, i) => ({
+    batches: createBatches(stream, { batchSize, contextLength, seed: seed + 1_000_003 * i, order }),
+    weight,
+  }));
+  const mixture = mixed.length > 0 ? mixBatches(each, { seed, batchSize }) : undefined;
   const shape = { batchSize, contextLength, split: validate === 'val' ? 'validation' : 'other' };
   evalBatches(val, shape).next(); // says what is too short before anything starts
 
@@ -35,14 +48,28 @@ export function causalTask(
     const [B, T] = batch.shape;
     return model.loss(batch, { ...ctx, mask: documentMask(batch.documents, B, T), positions: batch.positions });
   };
-  const window = (stream: TokenStream, batch: Batch): Window =>
-    config.documentMask ? { ...batch, ...documentPlaces(stream, batch.starts, contextLength, batch.targets) } : batch;
+  const window = (batch: Batch, streamOf: (row: number) => TokenStream): Window => {
+    if (!config.documentMask) return batch;
+    const [B, T] = batch.shape;
+    const places = { documents: new Int32Array(B * T), positions: new Int32Array(B * T), targetTokens: 0 };
+    for (const [b, start] of batch.starts.entries()) {
+      const row = documentPlaces(streamOf(b), [start], T, batch.targets.subarray(b * T, (b + 1) * T));
+      places.documents.set(row.documents, b * T);
+      places.positions.set(row.positions, b * T);
+      places.targetTokens += row.targetTokens;
+    }
+    return { ...batch, ...places };
+  };
 
   return {
-    trainTokens: data.train.length,
+    trainTokens: sources.reduce((n, { stream }) => n + stream.length, 0),
     valTokens: val.length,
     manifest: data.manifest,
-    at: (m) => window(data.train, batches.at(m * batchSize)),
+    at(m) {
+      const cursor = m * batchSize;
+      if (!mixture) return window(each[0].batches.at(cursor), () => data.train);
+      return window(mixture.at(cursor), (row) => sources[mixture.sourceOf(cursor + row).source].stream);
+    },
     tokensIn: ({ shape: [B, T] }) => B * T,
     loss,
     async evaluate({ batches: most, stop, onBatch } = {}) {
@@ -50,7 +77,7 @@ export function causalTask(
       const of = most ?? Math.ceil(val.length / contextLength / batchSize);
       const score = await scoreBatches(
         (b: Window) => loss(b, {}),
-        mapped(windows, (b) => window(val, b)),
+        mapped(windows, (b) => window(b, () => val)),
         {
           stop,
           onBatch: onBatch && ((done) => onBatch(done, of)),
@@ -68,7 +95,10 @@ export function causalTask(
         text += stream.push(id);
       return { prompt, text: text + stream.end() };
     },
-    close: () => data.close(),
+    close() {
+      data.close();
+      for (const m of mixed) m.data.close();
+    },
   };
 }
 

@@ -1,13 +1,14 @@
+import { dirname } from 'node:path';
 import { QkvError } from '../../errors.ts';
-import { familyOf, type Objective, pairObjectives, type TrainConfig } from '../../settings/index.ts';
+import { familyOf, mixtureOf, type Objective, pairObjectives, type TrainConfig } from '../../settings/index.ts';
 import type { ChatTemplate, Tokenizer } from '../../tokenizers/index.ts';
 import type { AnyModel } from '../model-folder.ts';
 import { readPairs } from '../pair-data.ts';
-import { isDialogues, isPacked, type OpenOptions, openText } from '../text-data.ts';
+import { isDialogues, isPacked, type OpenOptions, openText, preparedFolder } from '../text-data.ts';
 import { specialId } from '../special-tokens.ts';
 import { holdsPairs } from '../texts.ts';
 import { openDialogues } from '../dialogues.ts';
-import { causalTask } from './causal.ts';
+import { causalTask, type MixedText } from './causal.ts';
 import { contrastiveTask } from './contrastive.ts';
 import { dialoguesTask } from './dialogues.ts';
 import { maskedTask } from './masked.ts';
@@ -69,6 +70,7 @@ export async function openTask(
     }
   }
   const text = await openText(config, tokenizer, options);
+  const mixed: MixedText[] = [];
   const validate = whole && !isPacked(config.data) ? 'train' : 'val';
   try {
     if (any.kind === 'encoder') {
@@ -77,9 +79,18 @@ export async function openTask(
       if (any.asked === 'replaced') return replacedTask(config, any.model, tokenizer, text, validate);
     }
     if (any.kind === 'encoder-decoder' && objective === 'spans') return spansTask(config, any.model, tokenizer, text, validate);
-    if (any.kind === 'decoder' && objective === 'causal') return causalTask(config, any.model, tokenizer, text, validate);
+    if (any.kind === 'decoder' && objective === 'causal') {
+      if (!whole)
+        for (const { path, share } of mixtureOf(config['data.mix'])) {
+          const source = { ...config, data: path };
+          const folder = preparedFolder(source, tokenizer.vocabSize, dirname(options.folder));
+          mixed.push({ data: await openText(source, tokenizer, { ...options, folder }), share });
+        }
+      return causalTask(config, any.model, tokenizer, text, validate, mixed);
+    }
   } catch (error) {
     text.close();
+    for (const { data } of mixed) data.close();
     throw error;
   }
   text.close();
