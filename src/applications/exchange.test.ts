@@ -114,12 +114,24 @@ test('out as GGUF and as a folder of bf16, in again: the same logits, or nearly'
   expect(again).toMatchObject({ run: 'q', container: expect.stringContaining('Q8_0'), tokenizer: { kind: 'bpe' } });
 });
 
-test('out as ONNX: the folder of transformers.js; an encoder has no GGUF', async () => {
+test('out as ONNX: the folder of transformers.js; an encoder as GGUF, an encoder-decoder not', async () => {
   await importModel(golden('seq2seq/t5'), { root, name: 't5' });
   const t5 = await openForExport('t5', { root });
   const made = await exportModel(t5, { form: 'onnx', type: 'f16', path: join(home, 't5-onnx') });
   expect(made.files).toEqual(['onnx/encoder_model_fp16.onnx', 'onnx/decoder_model_merged_fp16.onnx', 'config.json']);
-  await expect(exportModel(t5, { form: 'gguf', path: join(home, 'x.gguf') })).rejects.toThrow('GGUF is written for decoders');
+  await expect(exportModel(t5, { form: 'gguf', path: join(home, 'x.gguf') })).rejects.toThrow(
+    'GGUF is written for decoders and encoders',
+  );
+  const bert = await openForExport(golden('encoders/bert-mlm'));
+  const gguf = await exportModel(bert, { form: 'gguf', path: join(home, 'bert.gguf') });
+  expect(gguf).toMatchObject({ architecture: 'bert', dtype: 'f32' });
+  expect(gguf.notes.join(' ')).toMatch(/heads and the pooler are left out/);
+  const electra = await openForExport(golden('encoders/electra-replaced'));
+  await expect(exportModel(electra, { form: 'gguf', path: join(home, 'x.gguf') })).rejects.toThrow(
+    'embeddings as wide as its layers',
+  );
+  bert.close();
+  electra.close();
   t5.close();
   expect(readdirSync(home).filter((name) => name.includes('.tmp-'))).toEqual([]);
 });

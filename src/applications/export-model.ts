@@ -14,6 +14,7 @@ import {
 } from '../io/index.ts';
 import { fromFloat32, toFloat32 } from '../io/floats.ts';
 import type { WritableType } from '../io/gguf-quant.ts';
+import type { Bert } from '../models/index.ts';
 import { dispose, parameterCount } from '../nn/index.ts';
 import { idsAndTemplate, json, type LoadedPublished, loadPublished } from './exchange.ts';
 
@@ -74,25 +75,37 @@ export async function exportModel(
   try {
     const parameters = parameterCount(loaded.model);
     if (form === 'gguf') {
-      if (loaded.kind !== 'decoder')
+      if (loaded.kind === 'encoder-decoder')
         throw new CheckpointError(
           'CONFIG',
           published.source,
-          `GGUF is written for decoders; this is an ${loaded.kind}`,
+          'GGUF is written for decoders and encoders; this is an encoder-decoder',
           'Use hf or onnx',
           1,
         );
+      const dtype = type ?? 'f32';
+      const as = dtype.toUpperCase() as WritableType;
+      const file = { ...common, files: [basename(path)], dtype, parameters };
+      if (loaded.kind === 'encoder') {
+        const { saveBertGguf } = await import('../io/gguf-bert.ts');
+        const bert = loaded.task === 'base' ? (loaded.model as Bert) : (loaded.model as { bert: Bert }).bert;
+        const { architecture, notes: more } = saveBertGguf(path, {
+          ...{ bert, variant: loaded.variant, type: as, tokenizerJson: published.tokenizerJson, name: published.name },
+        });
+        notes.push(...more);
+        return { ...file, bytes: statSync(path).size, architecture };
+      }
       const { saveGguf } = await import('../io/gguf-save.ts');
       const { architecture, notes: more } = saveGguf(path, {
         model: loaded.model,
         settings: loaded.settings,
-        type: (type ?? 'f32').toUpperCase() as WritableType,
+        type: as,
         tokenizerJson: published.tokenizerJson,
         ...idsAndTemplate(published),
         name: published.name,
       });
       notes.push(...more);
-      return { ...common, bytes: statSync(path).size, files: [basename(path)], architecture, dtype: type ?? 'f32', parameters };
+      return { ...file, bytes: statSync(path).size, architecture };
     }
     const { files, bytes } = await inNewFolder(path, (folder) =>
       writeOnnxFolder(folder, published, loaded, type === 'f16' ? 'f16' : 'f32'),

@@ -41,22 +41,11 @@ export function saveGguf(path: string, { model, settings, type, tokenizerJson, i
   const factors = ropeFactors(settings);
   if (factors) parts.push({ name: 'rope_freqs.weight', shape: [factors.length], values: () => factors });
   const headName = parts.some((part) => part.name === 'output.weight') ? 'output.weight' : 'token_embd.weight';
+  const tensors = packed(parts, type, headName, notes);
   const counts: Partial<Record<WritableType, number>> = {};
-  const tensors = parts.map((part): GgufTensorToWrite => {
-    const as = typeOf(part, type, headName);
-    counts[as] = (counts[as] ?? 0) + 1;
-    return { name: part.name, type: as, shape: part.shape, bytes: () => quantize(as, part.values()) };
-  });
-  const others = Object.entries(counts).filter(
-    ([as]) => as !== type && as !== 'F32' && !(as === 'Q8_0' && type.startsWith('Q4')),
-  );
-  for (const [as, n] of others)
-    notes.push(`${n} matrices are ${as.toLowerCase()}: their rows are no whole blocks of ${type.toLowerCase()}`);
+  for (const { type: as } of tensors) counts[as as WritableType] = (counts[as as WritableType] ?? 0) + 1;
   const keys: [string, GgufValue][] = [
-    ['general.architecture', { type: 'string', value: architecture }],
-    ['general.name', { type: 'string', value: name ?? 'qkv' }],
-    ['general.file_type', { type: 'u32', value: fileTypes[type] }],
-    ['general.quantization_version', { type: 'u32', value: 2 }],
+    ...generalKeys(architecture, name, type),
     ...ggufKeys(architecture, settings, notes),
     ...(tokenizerJson === undefined
       ? noTokenizer(settings.vocabSize)
@@ -67,15 +56,35 @@ export function saveGguf(path: string, { model, settings, type, tokenizerJson, i
   return { architecture, counts, notes };
 }
 
+export const generalKeys = (architecture: string, name: string | undefined, type: WritableType): [string, GgufValue][] => [
+  ['general.architecture', { type: 'string', value: architecture }],
+  ['general.name', { type: 'string', value: name ?? 'qkv' }],
+  ['general.file_type', { type: 'u32', value: fileTypes[type] }],
+  ['general.quantization_version', { type: 'u32', value: 2 }],
+];
+
+/** The tensors as they are written, each in its type; `notes` gains which could not have the one asked for. */
+export function packed(parts: readonly GgufPart[], type: WritableType, headName: string, notes: string[]): GgufTensorToWrite[] {
+  const others = new Map<WritableType, number>();
+  const tensors = parts.map((part): GgufTensorToWrite => {
+    const as = typeOf(part, type, headName);
+    if (as !== type && as !== 'F32' && !(as === 'Q8_0' && type.startsWith('Q4'))) others.set(as, (others.get(as) ?? 0) + 1);
+    return { name: part.name, type: as, shape: part.shape, bytes: () => quantize(as, part.values()) };
+  });
+  for (const [as, n] of others)
+    notes.push(`${n} matrices are ${as.toLowerCase()}: their rows are no whole blocks of ${type.toLowerCase()}`);
+  return tensors;
+}
+
 /** llama.cpp runs such a file on ids alone. */
-const noTokenizer = (vocabSize: number): [string, GgufValue][] => [
+export const noTokenizer = (vocabSize: number): [string, GgufValue][] => [
   ['tokenizer.ggml.model', { type: 'string', value: 'none' }],
   ['general.vocab_size', { type: 'u32', value: vocabSize }],
 ];
 
-/** Vectors and routers as they are; the head, on which every logit depends, in eight bits where the others have four. */
+/** Vectors, positions, segments and routers as they are; the head, on which every logit depends, in eight bits where the others have four. */
 function typeOf({ name, shape }: GgufPart, type: WritableType, headName: string): WritableType {
-  if (shape.length < 2 || name === 'position_embd.weight' || name.endsWith('ffn_gate_inp.weight')) return 'F32';
+  if (shape.length < 2 || /^(position_embd|token_types|.*ffn_gate_inp)\.weight$/.test(name)) return 'F32';
   let as: WritableType = name === headName && (type === 'Q4_0' || type === 'Q4_K') ? 'Q8_0' : type;
   while (shape[shape.length - 1] % ggufTypes[as].values !== 0) as = fallbacks[as]!;
   return as;

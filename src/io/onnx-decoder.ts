@@ -6,6 +6,7 @@ import type { Decoder } from '../models/index.ts';
 import { stateDict } from '../nn/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
 import type { DecoderShape } from './gguf-models.ts';
+import type { Family } from './hugging-face.ts';
 import { Graph, type Value } from './onnx-graph.ts';
 import { Layers, type Rotation } from './onnx-layers.ts';
 
@@ -21,10 +22,9 @@ interface Building {
   maskOf: (window?: number) => Value;
 }
 
-/** The graph of a decoder. @throws CheckpointError CONFIG for a family that has none */
+/** The graph of a decoder. @throws CheckpointError CONFIG for dynamic scaling, which has none */
 export function decoderGraph(model: Decoder, settings: DecoderShape, type: 'f32' | 'f16' = 'f32'): Graph {
-  const family = families[settings.model as keyof typeof families];
-  if (!family) throw new CheckpointError('CONFIG', 'ONNX', `the family ${settings.model} is not written as ONNX`, '', 1);
+  const family = families[settings.model];
   if (settings.ropeScaling?.type === 'dynamic')
     throw new CheckpointError(
       'CONFIG',
@@ -65,7 +65,7 @@ export function decoderGraph(model: Decoder, settings: DecoderShape, type: 'f32'
   return graph;
 }
 
-const families = { gpt2, llama, gemma, olmo2, neox, mixtral: llama };
+const families: Record<Family, (b: Building) => Value> = { gpt2, llama, gemma, olmo2, neox, mixtral: llama };
 
 /** Learned positions, pre-norm, one projection for q, k and v, tied head. */
 function gpt2({ layers, graph, c, inputs, cache, maskOf }: Building): Value {

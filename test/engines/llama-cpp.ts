@@ -8,6 +8,9 @@ interface Llama {
 interface LlamaModel {
   tokenize(text: string, special?: boolean): number[];
   detokenize(ids: number[]): string;
+  createEmbeddingContext(
+    o: object,
+  ): Promise<{ getEmbeddingFor(text: string): Promise<{ vector: number[] }>; dispose(): Promise<void> }>;
   createContext(o: object): Promise<{ getSequence(): Sequence; dispose(): Promise<void> }>;
   dispose(): Promise<void>;
 }
@@ -56,6 +59,22 @@ export async function askLlama(
     }
     await context.dispose();
     return { ids: [...model.tokenize(text)], logProbs, greedy, text: model.detokenize(greedy) };
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** The ids and the vector of each text, as llama.cpp's embeddings give them. */
+export async function embedWithLlama(path: string, texts: readonly string[]): Promise<{ ids: number[]; vector: number[] }[]> {
+  llama ??= start();
+  const model = await (await llama).loadModel({ modelPath: path, useMmap: false, checkTensors: true });
+  try {
+    const context = await model.createEmbeddingContext({ contextSize: 64, batchSize: 64, threads: 1 });
+    const answers: { ids: number[]; vector: number[] }[] = [];
+    for (const text of texts)
+      answers.push({ ids: [...model.tokenize(text)], vector: [...(await context.getEmbeddingFor(text)).vector] });
+    await context.dispose();
+    return answers;
   } finally {
     await model.dispose();
   }
