@@ -10,6 +10,7 @@
 #include <array>
 
 #include "pack.h"
+#include "quantised.h"
 #include "simd.h"
 
 namespace qkv::QKV_ISA {
@@ -194,14 +195,33 @@ struct Plan {
   /// Panels of A (of kRows rows), or of B (of kColumns columns), for one block of terms; one after the other.
   void packA(int64_t first, int64_t panels, int64_t block, float* to) const { pack<kRows>(p.a, first, panels, p.M, p.a.rowStride, p.a.columnStride, block, to, panelA()); }
   void packB(int64_t first, int64_t panels, int64_t block, float* to) const {
+    if (p.groups) return packGroups(first, panels, block, to);
     // A last panel that is half empty is packed half as wide.
     const bool half = kVectors == 2 && p.N - (first + panels - 1) * kColumns <= W;
     if (half) pack<W>(p.b, (first + panels - 1) * kVectors, 1, p.N, p.b.columnStride, p.b.rowStride, block, to + (panels - 1) * panelB(), 0);
     pack<kColumns>(p.b, first, panels - half, p.N, p.b.columnStride, p.b.rowStride, block, to, panelB());
   }
+  /// Panels of B out of groups: two terms of four columns at a time.
+  void packGroups(int64_t first, int64_t panels, int64_t block, float* to) const {
+    typedef uint32_t Bits __attribute__((vector_size(16)));
+    typedef uint32_t BitsU __attribute__((vector_size(16), aligned(1), may_alias));
+    const GroupFormat format{16, p.K};
+    for (int64_t n = first; n < first + panels; n++, to += panelB()) {
+      const int64_t left = p.N - n * kColumns, width = kVectors == 2 && left <= W ? W : kColumns;
+      for (int64_t j = 0; j < width; j += 4) {
+        const int64_t at = n * kColumns + j;
+        const auto* from = static_cast<const uint8_t*>(p.b.data) + at / kGroup * format.bytes() + begin(block) * 16 + at % kGroup * 4;
+        for (int64_t k = 0; k < terms(block); k += 2, from += 32) {
+          const Bits w = j < left ? *reinterpret_cast<const BitsU*>(from) : Bits{};
+          *reinterpret_cast<FourU*>(to + k * width + j) = reinterpret_cast<Four>(w << 16);
+          *reinterpret_cast<FourU*>(to + (k + 1) * width + j) = reinterpret_cast<Four>(w & 0xffff0000u);
+        }
+      }
+    }
+  }
   /// What packing that panel of B will read.
   Ahead aheadB(int64_t j, int64_t block) const {
-    if (block >= blocks() || j >= p.N) return {};
+    if (block >= blocks() || j >= p.N || p.groups) return {};
     const int64_t bytes = storageBytes(p.b.dtype), columns = std::min<int64_t>(kColumns, p.N - j);
     const char* at = static_cast<const char*>(p.b.data) + (j * p.b.columnStride + begin(block) * p.b.rowStride) * bytes;
     if (p.b.columnStride == 1) return {at, terms(block), p.b.rowStride * bytes};
@@ -326,7 +346,7 @@ constexpr double kSmallProduct = 3e5;         // multiplications that one thread
 void gemmSerial(const Product& p, int thread) {
   if (p.M <= 0 || p.N <= 0) return;
   if (p.K <= 0) return emptySum(p);
-  if (isThin(p)) return thinProduct(p, thread);
+  if (!p.groups && isThin(p)) return thinProduct(p, thread);
   for (int64_t i = 0; i < p.M; i += kFewRows) {
     Product part = p;
     part.M = std::min(kFewRows, p.M - i);
@@ -339,7 +359,7 @@ void gemmSerial(const Product& p, int thread) {
 void gemm(const Product& p) {
   if (p.M <= 0 || p.N <= 0) return;
   if (p.K <= 0) return emptySum(p);
-  if (isThin(p)) return thinProduct(p, -1);
+  if (!p.groups && isThin(p)) return thinProduct(p, -1);
   if (static_cast<double>(p.M) * static_cast<double>(p.N) * static_cast<double>(p.K) < kSmallProduct) return gemmSerial(p, 0);
   const Plan plan(p);
   if (plan.aInPlace ? p.M * p.K <= kResidentA : p.M <= kFewRows) return fewRows(plan, -1);

@@ -18,6 +18,7 @@ struct Product {
   const float* bias = nullptr;  // (N), added to every row
   bool accumulate = false;      // y += …
   bool bf16 = false;            // inputs are rounded to bf16; sums stay f32
+  bool groups = false;          // bᵀ lies in groups of eight rows of bf16 (quantised.h), its strides mean nothing
 };
 
 /// On all threads. Not inside a parallelFor. Uses the shared scratch slots 2 and 3.

@@ -1,86 +1,14 @@
-// y = x Wᵀ + b with W in blocks of whole numbers (quantised.h): few rows of x at the speed of memory, many as a matrix product.
+// y = x Wᵀ + b with W in blocks of whole numbers (quantised.h): few rows of x at the speed of memory. Many rows: quantised-panels.cpp, and with 16 bits the ordinary product.
 #include "quantised.h"
 
 #include <algorithm>
-#include <cmath>
 #include <type_traits>
 
 #include "gemm.h"
+#include "rounded-rows.h"
 
 namespace qkv::QKV_ISA {
 namespace {
-
-constexpr int kThinRows = 8;  // rows of x at a time
-
-/// Rows of x in 8 bits: codes (T, K), and for each block its scale and 8·Σ codes, which is what codes of four bits, kept 8 too large, add too much.
-struct Rounded {
-  int8_t* codes;
-  float* scales;
-  int32_t* eights;
-  int64_t ld;  // codes a row
-  int8_t* row(int64_t t) const { return codes + t * ld; }
-};
-
-Rounded roundedRoom(int64_t rows, int64_t K, float* area) {
-  const int64_t blocks = rows * K / kBlock;
-  return {reinterpret_cast<int8_t*>(area + 2 * blocks), area, reinterpret_cast<int32_t*>(area + blocks), K};
-}
-int64_t roundedFloats(int64_t rows, int64_t K) { return rows * (K / kBlock * 2 + K / 4); }
-
-/// The nearest whole numbers, ties to even. (Not by adding 1.5·2²³: the compiler would join that addition with the product before it on some machines only.)
-inline IVec nearest(Vec v) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<IVec>(_mm512_cvtps_epi32(v));
-#elif defined(__AVX2__)
-  return reinterpret_cast<IVec>(_mm256_cvtps_epi32(v));
-#elif defined(__x86_64__)
-  return reinterpret_cast<IVec>(_mm_cvtps_epi32(v));
-#elif defined(__aarch64__)
-  return vcvtnq_s32_f32(v);
-#else
-  IVec n;
-  for (int i = 0; i < W; i++) n[i] = static_cast<int32_t>(std::nearbyint(v[i]));
-  return n;
-#endif
-}
-
-/// Below this the largest number of a block counts as zero.
-constexpr float kLeast = 1e-30f;
-
-/// code = round(x·127/max|x|), ties to even; scale = max|x|/127. A block with a NaN or ∞ gets a NaN for a scale, so that the product tells.
-void roundRow(const float* x, int64_t K, const Rounded& to, int64_t t) {
-  const int64_t blocks = K / kBlock;
-  for (int64_t b = 0; b < blocks; b++) {
-    const float* const v = x + b * kBlock;
-    float& scale = to.scales[t * blocks + b];
-    int32_t& eight = to.eights[t * blocks + b];
-    int8_t* const codes = to.row(t) + b * kBlock;
-    Vec top{}, wrong{};
-    for (int i = 0; i < kBlock; i += W) {
-      const Vec a = load(v + i);
-      top = vmax(top, vabs(a));
-      wrong += a - a;  // 0, or NaN
-    }
-    const float most = hmax(top);
-    const bool bad = hsum(wrong) != 0.f;
-    if (bad || most < kLeast) {
-      scale = bad ? NAN : 0.f;
-      eight = 0;
-      std::fill_n(codes, kBlock, int8_t{0});
-      continue;
-    }
-    const float inverse = 127.f / most;
-    int32_t whole[kBlock];
-    for (int i = 0; i < kBlock; i += W) *reinterpret_cast<IVecU*>(whole + i) = nearest(load(v + i) * inverse);
-    int32_t sum = 0;
-    for (int i = 0; i < kBlock; i++) {
-      codes[i] = static_cast<int8_t>(whole[i]);
-      sum += whole[i];
-    }
-    scale = most / 127.f;
-    eight = 8 * sum;
-  }
-}
 
 // ---- Σ of 32 products of codes: eight rows of a group against T rows of x
 
@@ -159,24 +87,8 @@ template <int T, int bits> inline void dotBlock(const uint8_t* codes, const int8
 }
 #endif
 
-struct Job {
-  GroupFormat format;
-  int64_t T, N;
-  Rounded x;
-  const float* wide;  // x as it is, for 16 bits
-  int64_t ldWide;
-  const uint8_t* w;
-  const float* bias;
-  float* y;
-  int64_t ldy;
-  void put(int64_t t, int64_t group, Floats v) const {
-    const int64_t n = group * kGroup;
-    if (n + kGroup <= N) {
-      if (bias) v += *reinterpret_cast<const FloatsU*>(bias + n);
-      *reinterpret_cast<FloatsU*>(y + t * ldy + n) = v;
-    } else
-      for (int r = 0; n + r < N; r++) y[t * ldy + n + r] = v[r] + (bias ? bias[n + r] : 0.f);
-  }
+struct Job : QuantisedProduct {
+  Rounded x8;
 };
 
 /// R groups of W, `apart` groups from each other, against T rows of x. The order of the sums depends on neither T nor R.
@@ -194,17 +106,19 @@ template <int T, int R, int bits> void dotGroups(const Job& job, int64_t g, int6
       const Floats scale = scalesOf(group[r], b);
       const auto rows = [&]<int n>(int t0, std::integral_constant<int, n>) __attribute__((always_inline)) {
         Ints dot[n];
-        dotBlock<n, bits>(group[r] + codesAt + b * blockBytes, job.x.codes + t0 * job.x.ld + b * kBlock, job.x.ld, job.x.eights + t0 * blocks + b, blocks, dot);
+        dotBlock<n, bits>(group[r] + codesAt + b * blockBytes, job.x8.codes + t0 * job.x8.ld + b * kBlock, job.x8.ld, job.x8.eights + t0 * blocks + b, blocks, dot);
 #pragma GCC unroll 8
         for (int t = 0; t < n; t++) {
-          const Floats both = scale * job.x.scales[(t0 + t) * blocks + b];
+          const Floats both = scale * job.x8.scales[(t0 + t) * blocks + b];
           sum[t0 + t][r] += __builtin_convertvector(dot[t], Floats) * both;
         }
       };
       rows(0, std::integral_constant<int, kAtOnce>());
       if constexpr (T > kAtOnce) rows(kAtOnce, std::integral_constant<int, T - kAtOnce>());
     }
+#pragma GCC unroll 8
   for (int t = 0; t < T; t++)
+#pragma GCC unroll 4
     for (int r = 0; r < R; r++) job.put(t, g + r * apart, sum[t][r]);
 }
 
@@ -223,11 +137,13 @@ template <int T, int R> void dotGroups16(const Job& job, int64_t g, int64_t apar
       const Pairs w = *reinterpret_cast<const PairsU*>(group[r] + k * 16);
       const Floats even = reinterpret_cast<Floats>(w << 16), odd = reinterpret_cast<Floats>(w & 0xffff0000u);
 #pragma GCC unroll 8
-      for (int t = 0; t < T; t++) sum[t][r] += even * job.wide[t * job.ldWide + k];
+      for (int t = 0; t < T; t++) sum[t][r] += even * job.x[t * job.ldx + k];
 #pragma GCC unroll 8
-      for (int t = 0; t < T; t++) sum[t][r] += odd * job.wide[t * job.ldWide + k + 1];
+      for (int t = 0; t < T; t++) sum[t][r] += odd * job.x[t * job.ldx + k + 1];
     }
+#pragma GCC unroll 8
   for (int t = 0; t < T; t++)
+#pragma GCC unroll 4
     for (int r = 0; r < R; r++) job.put(t, g + r * apart, sum[t][r]);
 }
 
@@ -246,7 +162,7 @@ template <int T, int bits> void dots(const Job& job, int64_t begin, int64_t end)
     else dotGroups<T, 1, bits>(job, g, 0);
   }
 }
-template <int bits> void thin(const Job& job, int64_t begin, int64_t end) {
+template <int bits> void few(const Job& job, int64_t begin, int64_t end) {
   switch (job.T) {
     case 1: return dots<1, bits>(job, begin, end);
     case 2: return dots<2, bits>(job, begin, end);
@@ -259,65 +175,28 @@ template <int bits> void thin(const Job& job, int64_t begin, int64_t end) {
   }
 }
 
-/// Many rows in whole numbers: a group of W stays in the first-level cache while the rows of x pass by, eight at a time. The bits are those of few rows.
-template <int bits> void manyRounded(const Job& job) {
-  constexpr int64_t kRowsOfX = 1024;
-  const int64_t K = job.format.K, blocks = job.format.blocks(), groups = (job.N + kGroup - 1) / kGroup;
-  for (int64_t t0 = 0; t0 < job.T; t0 += kRowsOfX) {
-    const int64_t T = std::min(kRowsOfX, job.T - t0);
-    const Rounded x = roundedRoom(T, K, sharedScratch(0, roundedFloats(T, K)));
-    parallelFor(T, 16, [&](int64_t begin, int64_t end, int) {
-      for (int64_t t = begin; t < end; t++) roundRow(job.wide + (t0 + t) * job.ldWide, K, x, t);
-    });
-    parallelFor(groups, std::max<int64_t>(1, groups / (threadCount() * 8)), [&](int64_t begin, int64_t end, int) {
-      for (int64_t g = begin; g < end; g++)
-        for (int64_t t = 0; t < T; t += kThinRows) {
-          Job few = job;
-          few.T = std::min<int64_t>(kThinRows, T - t);
-          few.x = {x.codes + t * x.ld, x.scales + t * blocks, x.eights + t * blocks, x.ld};
-          few.y += (t0 + t) * job.ldy;
-          thin<bits>(few, g, g + 1);
-        }
-    });
-  }
-}
-
-/// Many rows with bf16: W becomes f32 again, a piece at a time, and the product is the ordinary one.
-void manyWide(const Job& job) {
-  const GroupFormat& f = job.format;
-  constexpr int64_t kWords = int64_t{3} << 19;
-  const int64_t piece = std::max<int64_t>(kGroup, kWords / f.K / kGroup * kGroup);
-  float* const weights = sharedScratch(1, piece * f.K);
-  for (int64_t n0 = 0; n0 < job.N; n0 += piece) {
-    const int64_t N = std::min(piece, job.N - n0);
-    parallelFor(N, 16, [&](int64_t begin, int64_t end, int) {
-      for (int64_t n = begin; n < end; n++) dequantiseRow(f, job.w + (n0 + n) / kGroup * f.bytes(), static_cast<int>((n0 + n) % kGroup), weights + n * f.K);
-    });
-    gemm({job.T, N, f.K, {job.wide, DType::f32, job.ldWide, 1}, {weights, DType::f32, 1, f.K}, job.y + n0, job.ldy, job.bias ? job.bias + n0 : nullptr});
-  }
-}
-
 }  // namespace
 
 /// x rows (R, K), codes u8 (⌈N/8⌉, bytes), bias? (N) → y rows (R, N); options: bits
 void linearQuantised(const Args& args) {
   const View &x = args.in[0], &w = args.in[1], &y = args.out[0];
-  const View* const bias = args.nIn > 2 && args.in[2].present() ? args.in + 2 : nullptr;
+  const float* const bias = args.nIn > 2 && args.in[2].present() ? args.in[2].f() : nullptr;
   const int bits = static_cast<int>(args.opt[0]);
   const int64_t R = x.shape[0], K = x.shape[1];
-  Job job{{bits, K}, R, y.shape[1], {}, x.f(), x.stride[0], w.as<uint8_t>(), bias ? bias->f() : nullptr, y.f(), y.stride[0]};
+  Job job{{{bits, K}, R, y.shape[1], x.f(), x.stride[0], w.as<uint8_t>(), bias, y.f(), y.stride[0]}, {}};
   if (R == 0 || job.N == 0) return;
-  if (R > kThinRows) return bits == 16 ? manyWide(job) : bits == 8 ? manyRounded<8>(job) : manyRounded<4>(job);
+  if (bits == 16 && R > 8) return gemm({R, job.N, K, {job.x, DType::f32, job.ldx, 1}, {job.w, DType::bf16, 1, K}, job.y, job.ldy, bias, false, false, true});
+  if (bits < 16 && R > 8) return quantisedPanels(job);
   if (bits < 16) {
-    job.x = roundedRoom(R, K, sharedScratch(0, roundedFloats(R, K)));
-    for (int64_t t = 0; t < R; t++) roundRow(x.f() + t * x.stride[0], K, job.x, t);
+    job.x8 = roundedRoom(R, K, sharedScratch(0, roundedFloats(R, K)));
+    for (int64_t t = 0; t < R; t++) roundRow(job.x + t * job.ldx, K, job.x8, t);
   }
   const int64_t groups = (job.N + kGroup - 1) / kGroup;
   const int64_t tasks = std::max<int64_t>(1, std::min<int64_t>(threadCount() * 4, groups * job.format.bytes() / 16384));
   parallelFor(groups, (groups + tasks - 1) / tasks, [&](int64_t begin, int64_t end, int) {
-    if (bits == 16) thin<16>(job, begin, end);
-    else if (bits == 8) thin<8>(job, begin, end);
-    else thin<4>(job, begin, end);
+    if (bits == 16) few<16>(job, begin, end);
+    else if (bits == 8) few<8>(job, begin, end);
+    else few<4>(job, begin, end);
   });
 }
 

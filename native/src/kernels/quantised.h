@@ -72,4 +72,27 @@ inline void dequantiseRow(const GroupFormat& f, const uint8_t* group, int r, flo
   }
 }
 
+/// y (T, N) = x (T, K) Wᵀ + bias.
+struct QuantisedProduct {
+  GroupFormat format;
+  int64_t T, N;
+  const float* x;
+  int64_t ldx;
+  const uint8_t* w;
+  const float* bias;  // or null
+  float* y;
+  int64_t ldy;
+  /// The sums of row t with the eight rows of a group.
+  void put(int64_t t, int64_t group, Floats v) const {
+    const int64_t n = group * kGroup;
+    if (n + kGroup <= N) {
+      if (bias) v += *reinterpret_cast<const FloatsU*>(bias + n);
+      *reinterpret_cast<FloatsU*>(y + t * ldy + n) = v;
+    } else
+      for (int r = 0; n + r < N; r++) y[t * ldy + n + r] = v[r] + (bias ? bias[n + r] : 0.f);
+  }
+};
+/// For 8 and 4 bits and more than a few rows: quantised-panels.cpp. A row of y has the bits that it has alone.
+void quantisedPanels(const QuantisedProduct& p);
+
 }  // namespace qkv::QKV_ISA
