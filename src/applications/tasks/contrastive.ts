@@ -57,18 +57,16 @@ export function contrastiveTask(
       });
       return { ...score, ...retrieval(model, val, all, side) };
     },
-    /** The validation target nearest to a source. */
+    /** The nearest of some validation targets, that of a validation source among them. */
     async sample({ seed: from, prompt }) {
-      const rows = evenPairs(val, batch, 4 * batch);
       const text = (ids: Int32Array): string => tokenizer.decode(ids.subarray(0, -1));
-      const source = prompt === undefined ? val.sources.row(from % val.length) : val.sources.row(0);
-      const query = prompt === undefined ? source : Int32Array.from([...tokenizer.encode(prompt), source.at(-1)!]);
-      const [best] = nearest(
-        model,
-        [side([query])],
-        rows.map((r) => side(r.map((i) => val.targets.row(i)))),
-      );
-      return { prompt: text(query), text: ` → ${text(val.targets.row(rows.flat()[best]))}` };
+      const own = from % val.length;
+      const query =
+        prompt === undefined ? val.sources.row(own) : Int32Array.from([...tokenizer.encode(prompt), val.sources.row(0).at(-1)!]);
+      const batches = [[own], ...evenPairs(val, batch, 4 * batch)];
+      const keys = batches.map((rows) => side(rows.map((i) => val.targets.row(i))));
+      const [best] = nearest(model, [side([query])], keys);
+      return { prompt: text(query), text: ` → ${text(val.targets.row(batches.flat()[best]))}` };
     },
     close() {},
   };
