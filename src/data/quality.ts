@@ -280,12 +280,25 @@ function repeatedNgramChars(words: Words, n: number): number {
 }
 
 /** Lines about the page instead of its subject. In lower case. */
-const POLICY =
-  /javascript|terms of use|privacy policy|cookie policy|uses cookies|use of cookies|use cookies|使用条款|隐私政策|隐私权政策|用户协议|浏览器版本过低/;
+const POLICY = [
+  'javascript',
+  'terms of use',
+  'privacy policy',
+  'cookie policy',
+  'uses cookies',
+  'use of cookies',
+  'use cookies',
+  '使用条款',
+  '隐私政策',
+  '隐私权政策',
+  '用户协议',
+  '浏览器版本过低',
+];
+const speaksOfPolicy = (lower: string): boolean => POLICY.some((words) => lower.includes(words));
 /** Marks of sources as Wikipedia sets them. */
 const CITATION = /\[(?:\d{1,3}|edit|citation needed|来源请求|來源請求|编辑|需要引用)\]/g;
 const LINE_END = new Set('.!?"\'”’。！？…」』）)');
-const SENTENCE_END = new Set('.!?。！？…');
+const SENTENCE_END = new Set(Array.from('.!?。！？…', (mark) => mark.charCodeAt(0)));
 
 /**
  * C4's rules: lines that end in a mark and have at least 5 words stay; lines that speak of JavaScript, terms of use or cookies go; marks of sources ([1], [citation needed]) go; documents with
@@ -314,7 +327,7 @@ export const c4 = ({ minSentences = 3, badWords }: { minSentences?: number; badW
       const lower = text.toLowerCase();
       if (lower.includes('lorem ipsum')) return drop('placeholder');
       if (bad?.test(text)) return drop('bad words');
-      const policy = POLICY.test(lower);
+      const policy = speaksOfPolicy(lower);
       if (text.includes('[')) text = text.replace(CITATION, '');
       const { letters, han } = countLetters(text);
       const chinese = letters > 0 && han / letters > 0.3;
@@ -352,7 +365,7 @@ function keeps(text: string, from: number, to: number, chinese: boolean, policy:
   const last = text[to - 1];
   if (!LINE_END.has(last) && !(chinese && last === '；')) return false;
   if (last === '.' && text.startsWith('...', to - 3) && to - 3 >= from) return false;
-  if (policy && POLICY.test(text.slice(from, to).toLowerCase())) return false;
+  if (policy && speaksOfPolicy(text.slice(from, to).toLowerCase())) return false;
   return hasWords(text, from, to, chinese, 5);
 }
 
@@ -362,7 +375,7 @@ function sentences(text: string, least: number): boolean {
   let before = false;
   for (let i = 0; i < text.length && found < least; i++) {
     const c = text.charCodeAt(i);
-    const mark = (c === 0x2e || c === 0x21 || c === 0x3f || c >= 0x2026) && SENTENCE_END.has(text[i]);
+    const mark = (c < 0x40 || c === 0x2026 || c === 0x3002 || c > 0xff00) && SENTENCE_END.has(c);
     if (mark && !before) found++;
     before = mark;
   }
