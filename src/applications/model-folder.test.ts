@@ -9,7 +9,7 @@ import { loadModel, shapeOfFolder, shapeSettings } from './model-folder.ts';
 const golden = join(import.meta.dirname, '../../test/parity');
 const folders = ['decoders', 'encoders', 'seq2seq']
   .flatMap((kind) => readdirSync(join(golden, kind)).map((name) => `${kind}/${name}`))
-  .filter((name) => readdirSync(join(golden, name)).includes('config.json'));
+  .filter((name) => readdirSync(join(golden, name)).includes('model.safetensors'));
 
 test.each(folders)('%s: config.json alone says what the loaded model has', (name) => {
   const alone = mkdtempSync(join(tmpdir(), 'qkv-shape-'));

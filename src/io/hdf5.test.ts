@@ -1,14 +1,26 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { gunzipSync } from 'node:zlib';
+import { afterAll, expect, test } from 'vitest';
 import { CheckpointError } from './checkpoint-error.ts';
 import { openHdf5, parseHdf5 } from './hdf5.ts';
 import { kerasNames, renamed } from './tensorflow-names.ts';
+import { openWeights } from './weights.ts';
 
 // The golden file is Keras' (test/parity/tensorflow/make_tensorflow.py); the second reader is jsfive, which knows all of HDF5.
-const path = join(import.meta.dirname, '../../test/parity/tensorflow/keras/tf_model.h5');
+const folder = mkdtempSync(join(tmpdir(), 'qkv-hdf5-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const golden = (name: string): { path: string; bytes: Uint8Array } => {
+  const bytes = new Uint8Array(
+    gunzipSync(readFileSync(join(import.meta.dirname, `../../test/parity/tensorflow/keras/${name}.gz`))),
+  );
+  const path = join(folder, name);
+  writeFileSync(path, bytes);
+  return { path, bytes };
+};
+const { path, bytes } = golden('tf_model.h5');
 const { File } = await import('jsfive' as string); // it has no types
-const bytes = new Uint8Array(readFileSync(path));
 
 interface Node {
   keys?: string[];
@@ -53,6 +65,28 @@ test('names of Keras, and the tied embedding that is saved twice', () => {
   expect([...reader.tensors.keys()].filter((name) => name.endsWith('word_embeddings.weight'))).toHaveLength(1);
   const clash = () => renamed(reader, () => ({ name: 'one' }), 'x');
   expect(clash).toThrow(expect.objectContaining({ code: 'DUP_KEY' }));
+});
+
+test('the weights of Keras 3 are read by their own names, and refused as a model, with a way out', () => {
+  const { path } = golden('small.weights.h5'); // keras 3.15.1: Dense(2), LayerNormalization, Dense(1)
+  const reader = openHdf5(path);
+  expect([...reader.tensors].map(([name, { shape }]) => [name, [...shape]])).toEqual([
+    ['layers/dense/vars/0', [3, 2]],
+    ['layers/dense/vars/1', [2]],
+    ['layers/dense_1/vars/0', [2, 1]],
+    ['layers/dense_1/vars/1', [1]],
+    ['layers/layer_normalization/vars/0', [2]],
+    ['layers/layer_normalization/vars/1', [2]],
+  ]);
+  const first = [...new Float32Array(reader.read('layers/dense/vars/0').buffer)];
+  const keras = [
+    -0.5280049443244934, 0.794081449508667, 0.9604876041412354, -0.34344756603240967, -1.026512622833252, -0.8537018299102783,
+  ];
+  expect(first).toEqual(keras);
+  reader.close();
+  const asModel = () => openWeights(path);
+  expect(asModel).toThrow(expect.objectContaining({ code: 'KERAS3' }));
+  expect(asModel).toThrow(/layers\/dense\/vars\/0[\s\S]*safetensors/);
 });
 
 const codeOf = (damage: (b: Uint8Array, view: DataView) => unknown): string => {

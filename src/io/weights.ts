@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { CheckpointError } from './checkpoint-error.ts';
+import { CheckpointError, quote } from './checkpoint-error.ts';
 import { openHdf5 } from './hdf5.ts';
 import { type FolderTrust, openInFolder } from './inside-folder.ts';
 import { openPytorch } from './pytorch.ts';
@@ -27,13 +27,33 @@ type Open = (file: string, trust: FolderTrust, named: boolean) => SafetensorsRea
 const inFolder = (file: string, trust: FolderTrust, named: boolean) =>
   named ? {} : { fd: openInFolder(dirname(file), basename(file), trust) };
 
+/**
+ * Keras 3 calls a variable by the kind of its layer and its number (`layers/dense_1/vars/0`), not by its place in the model: whose weight it is, the file
+ * does not say. @throws CheckpointError KERAS3
+ */
+function notKeras3(reader: SafetensorsReader, file: string): SafetensorsReader {
+  const own = [...reader.tensors.keys()].find((name) => /(^|\/)vars\/\d+$/.test(name));
+  if (own === undefined) return reader;
+  reader.close();
+  throw new CheckpointError(
+    'KERAS3',
+    file,
+    `the weights of Keras 3: ${quote(own)} names a kind of layer and a number, not a place in a model`,
+    'Save them in Python as safetensors under the names of Hugging Face (docs/importing.md); openHdf5 reads the arrays by these names',
+  );
+}
+
 /** What each ending is called, and who reads it. TensorFlow's tensors come under Hugging Face's names. */
 const kinds: [ending: RegExp, kind: string, open: Open][] = [
   [/\.safetensors$/, 'safetensors', (file, trust, named) => openSafetensors(file, inFolder(file, trust, named))],
   [/\.safetensors\.index\.json$/, 'safetensors', (file, trust) => openShardedSafetensors(file, trust)],
   [/\.bin\.index\.json$/, 'PyTorch', (file, trust) => openSharded(file, trust, (shard, fd) => openPytorch(shard, { fd }))],
   [/\.(?:bin|pt|pth)$/, 'PyTorch', (file, trust, named) => openPytorch(file, inFolder(file, trust, named))],
-  [/\.h5$/, 'Keras HDF5', (file, trust, named) => renamed(openHdf5(file, inFolder(file, trust, named)), kerasNames, file)],
+  [
+    /\.h5$/,
+    'Keras HDF5',
+    (file, trust, named) => renamed(notKeras3(openHdf5(file, inFolder(file, trust, named)), file), kerasNames, file),
+  ],
   [/\.index$/, 'TensorFlow checkpoint', (file, trust) => renamed(openTensorflowCheckpoint(file, trust), googleBertNames, file)],
   [/model\.json$/, 'TensorFlow.js', (file, trust) => renamed(openTfjs(file, trust), tfjsNames, file)],
 ];

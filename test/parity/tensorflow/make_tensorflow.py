@@ -5,7 +5,7 @@ optimiser's slots beside them). Expected values are those of the TensorFlow mode
   python3 -m venv venv && venv/bin/pip install tensorflow-cpu==2.21.0 tf-keras==2.21.0 transformers==4.57.1
   USE_TORCH=0 USE_TF=1 venv/bin/python test/parity/tensorflow/make_tensorflow.py
 """
-import json, os, re, shutil
+import gzip, json, os, re, shutil
 os.environ['TF_USE_LEGACY_KERAS'] = '1'
 import h5py
 import numpy as np
@@ -31,6 +31,10 @@ out = model(**feed, output_hidden_states=True)
 folder = os.path.join(here, 'keras')
 shutil.rmtree(folder, ignore_errors=True)
 model.save_pretrained(folder, safe_serialization=False)
+with open(os.path.join(folder, 'tf_model.h5'), 'rb') as f, gzip.GzipFile(os.path.join(folder, 'tf_model.h5.gz'), 'wb', mtime=0) as z:
+    z.write(f.read())  # a tenth of the size
+os.remove(os.path.join(folder, 'tf_model.h5'))
+# small.weights.h5.gz beside it: keras 3.15.1, set_random_seed(1), Sequential([Input((3,)), Dense(2), LayerNormalization(), Dense(1)]).save_weights
 
 # Google's names. The checkpoint of 2018 was made by a training run: Adam's moments and the step lie beside the weights.
 def google(name):

@@ -1,13 +1,14 @@
 /**
  * Ids and texts of SentencePiece models beside the library's own, on many generated lines; models that we write are read by the library:
  *   QKV_PYTHON=python npx tsx test/parity/tokenizers/compare-sentencepiece.ts [lines=10000] [--golden]
- * --golden: a few small models and lines into sentencepiece.golden.json, for the test. The Python needs `sentencepiece`.
+ * --golden: a few small models and lines into sentencepiece.golden.json.gz, for the test. The Python needs `sentencepiece`.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { sentencePieceModel, tokenizerFromSentencePiece } from '../../../src/tokenizers/sentencepiece.ts';
 import { tokenizerFromJson, tokenizerToJson, trainUnigram } from '../../../src/tokenizers/index.ts';
 import { mixedLines } from './lines.ts';
@@ -83,7 +84,8 @@ try {
     });
     results[`written ${name}`] = { ids: differ, texts: 0 };
   }
-  if (golden) writeFileSync(here('sentencepiece.golden.json'), `${JSON.stringify({ lines, models: kept })}\n`);
+  if (golden)
+    writeFileSync(here('sentencepiece.golden.json.gz'), gzipSync(`${JSON.stringify({ lines, models: kept })}\n`, { level: 9 }));
   console.log(JSON.stringify({ lines: lines.length, differ: results }));
   if (Object.values(results).some((r) => r.ids + r.texts)) process.exitCode = 1;
 } finally {

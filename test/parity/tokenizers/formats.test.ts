@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { afterAll, expect, test } from 'vitest';
 import { QkvError } from '../../../src/errors.ts';
 import { loadChatTemplate, loadTokenizer } from '../../../src/io/load-tokenizer.ts';
@@ -95,7 +96,7 @@ test('one loader for all: by folder and by file, special tokens from tokenizer_c
   const trained = trainBpe(corpus, { vocabSize: 400 });
   const json = inFolder('json', { 'tokenizer.json': tokenizerToJson(trained) });
   expect((await loadTokenizer(json)).format).toBe('tokenizer.json');
-  const golden = JSON.parse(readFileSync(new URL('./sentencepiece.golden.json', import.meta.url), 'utf8'));
+  const golden = JSON.parse(gunzipSync(readFileSync(new URL('./sentencepiece.golden.json.gz', import.meta.url))).toString());
   const model = inFolder('spm', {
     'tokenizer.model': Buffer.from(golden.models.bpe.model, 'base64'),
     'tokenizer_config.json': '{"add_bos_token":true}',

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { tokenizerFromJson, tokenizerToJson, trainBpe, trainUnigram, trainWordPiece } from '../../../src/tokenizers/index.ts';
 import { tokenizerFromSentencePiece } from '../../../src/tokenizers/sentencepiece.ts';
@@ -38,7 +39,7 @@ const styles: Record<string, () => string> = {
   'Unigram with bytes': () =>
     tokenizerToJson(trainUnigram(corpus, { vocabSize: 3_000, characterCoverage: 0.98, byteFallback: true })),
   'Llama 2: Prepend and Replace, BPE with bytes': () => {
-    const golden = JSON.parse(readFileSync(new URL('./sentencepiece.golden.json', import.meta.url), 'utf8'));
+    const golden = JSON.parse(gunzipSync(readFileSync(new URL('./sentencepiece.golden.json.gz', import.meta.url))).toString());
     const file = JSON.parse(
       tokenizerToJson(tokenizerFromSentencePiece(Buffer.from(golden.models['bpe-bytes-symbols'].model, 'base64'))),
     );

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { QkvError } from '../../../src/errors.ts';
@@ -7,7 +8,7 @@ import { sentencePieceModel, tokenizerFromSentencePiece } from '../../../src/tok
 import { mixedLines } from './lines.ts';
 
 // Made by compare-sentencepiece.ts --golden with the library (0.2); the same script compares 30,000 lines.
-const golden = JSON.parse(readFileSync(new URL('./sentencepiece.golden.json', import.meta.url), 'utf8')) as {
+const golden = JSON.parse(gunzipSync(readFileSync(new URL('./sentencepiece.golden.json.gz', import.meta.url))).toString()) as {
   lines: string[];
   models: Record<string, { model: string; ids: number[][]; texts: string[] }>;
 };
