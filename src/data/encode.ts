@@ -31,7 +31,7 @@ export interface Encoded {
 }
 
 /** UTF-16 units that are sent together: enough that the message costs nothing beside the work. */
-const BATCH_CHARS = 256 * 1024;
+const BATCH_CHARS = 64 * 1024;
 /** Input below this is encoded before threads have started. */
 const WORTH_THREADS_BYTES = 32 << 20;
 
@@ -132,7 +132,7 @@ class EncodingThread {
   constructor(inThread: ThreadTokenizer) {
     this.#worker = new Worker(threadFile('encode-worker'), {
       workerData: inThread,
-      resourceLimits: { maxYoungGenerationSizeMb: 24 },
+      resourceLimits: { maxYoungGenerationSizeMb: 6 },
     });
     this.#worker.on('message', (answer: EncodedTexts | { failed: true }) =>
       this.#asked.shift()!.resolve('failed' in answer ? undefined : answer),

@@ -70,7 +70,8 @@ export class ShardWriter {
   #file = '';
   #hash = createHash('sha256');
   #inShard = 0;
-  #starts: number[] = [];
+  #starts = new Uint32Array(1 << 12); // a plain list of a million would be copied, at 8 bytes each, every time it grows
+  #started = 0;
   #passed = 0; // tokens still to come that are in complete shards
 
   constructor(
@@ -96,7 +97,12 @@ export class ShardWriter {
   beginDocument(): void {
     if (this.#passed > 0) return;
     if (this.#fd < 0 || this.#inShard === this.shardTokens) this.#next();
-    this.#starts.push(this.#inShard);
+    if (this.#started === this.#starts.length) {
+      const more = new Uint32Array(2 * this.#started);
+      more.set(this.#starts);
+      this.#starts = more;
+    }
+    this.#starts[this.#started++] = this.#inShard;
     this.documents++;
   }
 
@@ -146,7 +152,7 @@ export class ShardWriter {
     });
     this.#hash = createHash('sha256');
     this.#inShard = 0;
-    this.#starts = [];
+    this.#started = 0;
   }
 
   #flush(): void {
@@ -165,8 +171,8 @@ export class ShardWriter {
     this.#flush();
     const idsEnd = this.#inShard * this.#width;
     this.#write(new Uint8Array(padded(idsEnd) - idsEnd));
-    const starts = Uint32Array.from(this.#starts);
-    this.#write(new Uint8Array(starts.buffer));
+    const starts = this.#starts.subarray(0, this.#started);
+    this.#write(new Uint8Array(starts.buffer, 0, starts.byteLength));
     const sha256 = this.#hash.digest();
 
     const header = Buffer.alloc(HEADER_BYTES);
