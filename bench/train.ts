@@ -89,10 +89,9 @@ async function start(name: string, precision: 'fp32' | 'bf16', command: string, 
 
 async function contenders(name: string, configuration: TrainConfiguration): Promise<Contender[]> {
   const json = JSON.stringify(configuration);
-  const worker = fileURLToPath(new URL('train-worker.ts', import.meta.url));
+  const worker = fileURLToPath(new URL('train-worker.js', import.meta.url));
   const found: (Contender | undefined)[] = [];
-  for (const precision of precisions)
-    found.push(await start('ours', precision, process.execPath, [...process.execArgv, worker, json, precision]));
+  for (const precision of precisions) found.push(await start('ours', precision, process.execPath, [worker, json, precision]));
   if (!args.ours && !existsSync(python)) missing.set('PyTorch', `no ${python}; bench/competitors/install.sh installs it`);
   else if (!args.ours)
     for (const precision of precisions)

@@ -12,6 +12,7 @@
 #include "../simd.h"
 #include "exp.h"
 #include "gemm.h"
+#include "storage.h"
 
 namespace qkv::QKV_ISA {
 
@@ -183,6 +184,7 @@ namespace {
 
 constexpr int64_t kChunkFloats = 8 << 20;  // 32 MB of logits at most: about an L3; a smaller chunk would read and write dw, and pack w, more often
 constexpr int64_t kMinRows = 64, kMaxRows = 1024;
+constexpr int64_t kTerms = 2048;  // of dx at a time
 
 }  // namespace
 
@@ -241,7 +243,9 @@ void linearCrossEntropy(const Args& args) {
     });
     // 3. dx = l·w   4. dw (+)= lᵀ·x: the first chunk writes, the others add   5. dbias (+)= Σ l
     if (dx)
-      gemm({.M = n, .N = C, .K = V, .a = {logits, DType::f32, ld, 1}, .b = {w.data, w.dtype, w.stride[0], 1}, .y = dx->f() + r0 * dx->stride[0], .ldy = dx->stride[0], .bf16 = bf16});
+      for (int64_t v = 0; v < V; v += kTerms)  // a product would pack all of the logits at once: as much memory again
+        gemm({.M = n, .N = C, .K = std::min(kTerms, V - v), .a = {logits + v, DType::f32, ld, 1}, .b = {static_cast<const char*>(w.data) + v * w.stride[0] * storageBytes(w.dtype), w.dtype, w.stride[0], 1},
+              .y = dx->f() + r0 * dx->stride[0], .ldy = dx->stride[0], .accumulate = v > 0, .bf16 = bf16});
     if (dw)
       gemm({.M = V, .N = C, .K = n, .a = {logits, DType::f32, 1, ld}, .b = xRows, .y = dw->f(), .ldy = dw->stride[0], .accumulate = !first, .bf16 = bf16});
     if (dbias)

@@ -1,24 +1,23 @@
-/** Our contender of bench/train.ts: GPT-2 through the API that users call. Takes a configuration and a precision; a line `steps N` in, a line of JSON out. */
+// Our contender of bench/train.ts: GPT-2 through the API that users call, without a loader of TypeScript in the process.
+//   train-worker.js CONFIGURATION(JSON) PRECISION      then lines `steps N` in, JSON out
 import { readFileSync } from 'node:fs';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createInterface } from 'node:readline';
 import { createBatches, memoryStream } from 'qkv/data';
 import { GPT2 } from 'qkv/models';
 import { parameterCount, stateDict } from 'qkv/nn';
-import { memory, type Precision, Rng, setPrecision, startProfile } from 'qkv/tensor';
+import { backend as engine, memory, Rng, setPrecision, startProfile } from 'qkv/tensor';
 import { AdamW, train } from 'qkv/train';
-import { native } from './harness.ts';
-import type { TrainConfiguration } from './train-configs.ts';
 
-const { V, contextLength, L, H, C, T, B } = JSON.parse(process.argv[2]) as TrainConfiguration;
-setPrecision(process.argv[3] as Precision);
-const backend = native();
-const say = (o: object): boolean => process.stdout.write(`${JSON.stringify(o)}\n`);
+const { V, contextLength, L, H, C, T, B } = JSON.parse(process.argv[2]);
+setPrecision(process.argv[3]);
+const backend = engine(); // train.ts has made sure that it is the native one
+const say = (o) => process.stdout.write(`${JSON.stringify(o)}\n`);
 
 /** Most bytes that this process ever had in memory. */
-function peakResident(): number {
+function peakResident() {
   try {
-    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1]) * 1024;
+    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;
   } catch {
     return process.resourceUsage().maxRSS * 1024;
   }
@@ -43,12 +42,12 @@ const loop = train(model, {
   clip: 1,
 });
 
-async function steps(n: number): Promise<{ seconds: number[]; lossNats: number }> {
-  const seconds: number[] = [];
+async function steps(n) {
+  const seconds = [];
   let lossNats = Number.NaN;
   for (let i = 0; i < n; i++) {
     const start = performance.now();
-    lossNats = (await loop.next()).value!.lossNats;
+    lossNats = (await loop.next()).value.lossNats;
     seconds.push((performance.now() - start) / 1000);
   }
   return { seconds, lossNats };
@@ -58,7 +57,7 @@ say({ version: backend.describe().isa, parameters: parameterCount(model), baseBy
 for await (const line of createInterface({ input: process.stdin })) {
   const lag = monitorEventLoopDelay({ resolution: 5 });
   lag.enable();
-  const since = startProfile()!;
+  const since = startProfile();
   const result = await steps(Number(line.split(' ')[1]));
   const { idleSeconds, kernels } = since();
   lag.disable();
