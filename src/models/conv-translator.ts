@@ -6,7 +6,7 @@ import { dropout, Embedding, Linear } from '../nn/index.ts';
 import { concat, linear, linearCrossEntropy, type Rng, Tensor, tidy } from '../tensor/index.ts';
 import type { EncoderContext } from './bert.ts';
 import { Convolution, glu } from './cnn.ts';
-import { type DecodeContext, type EncoderDecoder, type PairBatch, recordAs } from './encoder-decoder.ts';
+import { type DecodeContext, type EncoderDecoder, type PairBatch, recordAs, targetStates } from './encoder-decoder.ts';
 import { CarriedState } from './recurrent-state.ts';
 
 export interface ConvTranslatorConfig {
@@ -108,10 +108,8 @@ export class ConvTranslator implements EncoderDecoder {
   logits(hidden: Tensor): Tensor {
     return linear(hidden, this.tokenEmbedding.weight);
   }
-  loss({ source, sourceShape, lengths, inputs, targets, shape }: PairBatch, ctx: Context = {}): Tensor {
-    const memory = this.encode(source, sourceShape, { ...ctx, lengths });
-    const hidden = this.decode(inputs, shape, memory, { ...ctx, lengths, record: recordAs('decoder', ctx) });
-    return linearCrossEntropy(hidden, this.tokenEmbedding.weight, targets);
+  loss(batch: PairBatch, ctx: Context = {}): Tensor {
+    return linearCrossEntropy(targetStates(this, batch, ctx), this.tokenEmbedding.weight, batch.targets);
   }
   newCaches(): CarriedState[] {
     return this.decoder.map(() => new CarriedState());

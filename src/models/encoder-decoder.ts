@@ -38,12 +38,15 @@ export interface EncoderDecoder {
   newCaches(B: number, length?: number): AttentionCache[];
 }
 
-/** Logits (B, T, V) of all places of a batch. */
-export function pairLogits(model: EncoderDecoder, batch: PairBatch, ctx: Context = {}): Tensor {
+/** The decoder's last hidden states (B, T, C) at all places of a batch; a recorder sees both stacks. */
+export function targetStates(model: EncoderDecoder, batch: PairBatch, ctx: Context = {}): Tensor {
   const { source, sourceShape, lengths, inputs, shape } = batch;
   const memory = model.encode(source, sourceShape, { ...ctx, lengths, record: recordAs('encoder', ctx) });
-  return model.logits(model.decode(inputs, shape, memory, { ...ctx, lengths, record: recordAs('decoder', ctx) }));
+  return model.decode(inputs, shape, memory, { ...ctx, lengths, record: recordAs('decoder', ctx) });
 }
+/** Logits (B, T, V) of all places of a batch. */
+export const pairLogits = (model: EncoderDecoder, batch: PairBatch, ctx: Context = {}): Tensor =>
+  model.logits(targetStates(model, batch, ctx));
 
 /** A recorder that puts the name of the stack before what it is told. */
 export const recordAs = (stack: string, { record }: Context): Context['record'] =>

@@ -5,7 +5,7 @@ import { AdditiveScore, attention, type Context, GeneralScore, paddingMask } fro
 import { dropout, Embedding, Linear } from '../nn/index.ts';
 import { check, concat, linear, linearCrossEntropy, type Rng, type Tensor } from '../tensor/index.ts';
 import type { EncoderContext } from './bert.ts';
-import { type DecodeContext, type EncoderDecoder, type PairBatch, recordAs } from './encoder-decoder.ts';
+import { type DecodeContext, type EncoderDecoder, type PairBatch, targetStates } from './encoder-decoder.ts';
 import { CarriedState } from './recurrent-state.ts';
 import { Cell, type CellKind, type CellState, Recurrent } from './rnn.ts';
 
@@ -109,10 +109,8 @@ export class RnnTranslator implements EncoderDecoder {
   logits(hidden: Tensor): Tensor {
     return linear(hidden, this.tokenEmbedding.weight);
   }
-  loss({ source, sourceShape, lengths, inputs, targets, shape }: PairBatch, ctx: Context = {}): Tensor {
-    const memory = this.encode(source, sourceShape, { ...ctx, lengths });
-    const hidden = this.decode(inputs, shape, memory, { ...ctx, lengths, record: recordAs('decoder', ctx) });
-    return linearCrossEntropy(hidden, this.tokenEmbedding.weight, targets);
+  loss(batch: PairBatch, ctx: Context = {}): Tensor {
+    return linearCrossEntropy(targetStates(this, batch, ctx), this.tokenEmbedding.weight, batch.targets);
   }
   newCaches(): CarriedState[] {
     return [new CarriedState()];

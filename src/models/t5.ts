@@ -13,7 +13,7 @@ import {
 import { dropout, Embedding, GeGLU, Linear, MLP, RMSNorm } from '../nn/index.ts';
 import { linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
 import type { EncoderContext } from './bert.ts';
-import { type DecodeContext, type EncoderDecoder, type PairBatch, recordAs } from './encoder-decoder.ts';
+import { type DecodeContext, type EncoderDecoder, type PairBatch, targetStates } from './encoder-decoder.ts';
 
 export interface T5Config {
   vocabSize: number;
@@ -165,11 +165,9 @@ export class T5 implements EncoderDecoder {
     const { x, weight } = this.#head(hidden);
     return linear(x, weight);
   }
-  loss({ source, sourceShape, lengths, inputs, targets, shape }: PairBatch, ctx: Context = {}): Tensor {
-    const memory = this.encode(source, sourceShape, { ...ctx, lengths, record: recordAs('encoder', ctx) });
-    const hidden = this.decode(inputs, shape, memory, { ...ctx, lengths, record: recordAs('decoder', ctx) });
-    const { x, weight } = this.#head(hidden);
-    return linearCrossEntropy(x, weight, targets);
+  loss(batch: PairBatch, ctx: Context = {}): Tensor {
+    const { x, weight } = this.#head(targetStates(this, batch, ctx));
+    return linearCrossEntropy(x, weight, batch.targets);
   }
   #head(hidden: Tensor): { x: Tensor; weight: Tensor } {
     if (this.lmHead) return { x: hidden, weight: this.lmHead.weight };

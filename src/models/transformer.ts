@@ -13,7 +13,7 @@ import {
 import { dropout, Embedding, LayerNorm, MLP } from '../nn/index.ts';
 import { linear, linearCrossEntropy, type Rng, type Tensor, tidy } from '../tensor/index.ts';
 import type { EncoderContext } from './bert.ts';
-import { type DecodeContext, type EncoderDecoder, type PairBatch, recordAs } from './encoder-decoder.ts';
+import { type DecodeContext, type EncoderDecoder, type PairBatch, targetStates } from './encoder-decoder.ts';
 
 export interface TransformerConfig {
   /** One vocabulary for source and target, one matrix for both embeddings and the output. Vaswani et al. 2017, §3.4. */
@@ -148,11 +148,9 @@ export class Transformer implements EncoderDecoder {
   logits(hidden: Tensor): Tensor {
     return linear(hidden, this.tokenEmbedding.weight);
   }
-  loss({ source, sourceShape, lengths, inputs, targets, shape }: PairBatch, ctx: Context = {}): Tensor {
-    const memory = this.encode(source, sourceShape, { ...ctx, lengths, record: recordAs('encoder', ctx) });
-    const hidden = this.decode(inputs, shape, memory, { ...ctx, lengths, record: recordAs('decoder', ctx) });
+  loss(batch: PairBatch, ctx: Context = {}): Tensor {
     const labelSmoothing = ctx.rng ? this.config.labelSmoothing : 0; // a measure while evaluating, a teacher while training
-    return linearCrossEntropy(hidden, this.tokenEmbedding.weight, targets, { labelSmoothing });
+    return linearCrossEntropy(targetStates(this, batch, ctx), this.tokenEmbedding.weight, batch.targets, { labelSmoothing });
   }
   newCaches(B: number, length = this.config.contextLength): KVCache[] {
     const { nLayer, nHead, dModel } = this.config;
