@@ -1,7 +1,10 @@
 /** The six styles of published tokenizer.json files that statement 5.1.3c names, each with a vocabulary trained here on generated text. */
 import { type Tokenizer, tokenizerToJson, trainBpe, trainUnigram, trainWordPiece } from '../../../src/tokenizers/index.ts';
 
-const changed = (tokenizer: Tokenizer, change: (file: { model: Record<string, unknown>; normalizer: unknown }) => void): string => {
+const changed = (
+  tokenizer: Tokenizer,
+  change: (file: { model: Record<string, unknown>; normalizer: unknown }) => void,
+): string => {
   const file = JSON.parse(tokenizerToJson(tokenizer));
   change(file);
   return JSON.stringify(file);
