@@ -114,6 +114,16 @@ test('out as GGUF and as a folder of bf16, in again: the same logits, or nearly'
   expect(again).toMatchObject({ run: 'q', container: expect.stringContaining('Q8_0'), tokenizer: { kind: 'bpe' } });
 });
 
+test('a BERT as it was pre-trained keeps its pooler and its head for the next sentence', async () => {
+  const made = await importModel(golden('tensorflow/google'), { root, name: 'pretrained' });
+  expect(made).toMatchObject({ task: 'pretraining', fresh: [], notes: [] });
+  const weights = openSafetensors(join(made.folder, 'step-000000/model.safetensors'));
+  expect([...weights.tensors.keys()]).toEqual(
+    expect.arrayContaining(['cls.seq_relationship.weight', 'bert.pooler.dense.bias', 'cls.predictions.bias']),
+  );
+  weights.close();
+});
+
 test('out as ONNX: the folder of transformers.js; an encoder as GGUF, an encoder-decoder not', async () => {
   await importModel(golden('seq2seq/t5'), { root, name: 't5' });
   const t5 = await openForExport('t5', { root });

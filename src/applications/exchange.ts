@@ -20,8 +20,10 @@ export type LoadedPublished =
 
 const encoders = ['bert', 'roberta', 'xlm-roberta', 'camembert', 'distilbert', 'electra'];
 
-/** Loads the weights; what does not fit is said with the nearest names. @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the readers */
-export function loadPublished(published: Published): LoadedPublished {
+/**
+ * Loads the weights; what does not fit is said with the nearest names. `whole`: a BERT as it was pre-trained with its pooler and its head for the next
+ * sentence, else with its masked LM alone. @throws CheckpointError CONFIG, MODEL_MISMATCH and those of the readers */
+export function loadPublished(published: Published, { whole = false } = {}): LoadedPublished {
   const type = String(published.config['model_type']);
   if (type.startsWith('qkv_'))
     throw new CheckpointError(
@@ -32,7 +34,12 @@ export function loadPublished(published: Published): LoadedPublished {
       1,
     );
   if (type === 't5' || type === 'mt5') return { kind: 'encoder-decoder', ...loadEncoderDecoder(published) };
-  if (encoders.includes(type)) return { kind: 'encoder', ...loadEncoder(published) };
+  if (encoders.includes(type)) {
+    const { tensors } = published.weights;
+    const pretrained =
+      type === 'bert' && ['cls.seq_relationship.weight', 'bert.pooler.dense.weight'].every((n) => tensors.has(n));
+    return { kind: 'encoder', ...loadEncoder(published, whole && pretrained ? { task: 'pretraining' } : {}) };
+  }
   const { model, settings } = loadPretrained(published);
   return { kind: 'decoder', model, settings };
 }

@@ -63,7 +63,7 @@ async function importPublished(
   { root = 'runs', name, called, env = {} }: { root?: string; name?: string; called?: string; env?: object },
 ): Promise<Imported> {
   const { reader, read } = watched(published.weights);
-  const loaded = loadPublished({ ...published, weights: reader });
+  const loaded = loadPublished({ ...published, weights: reader }, { whole: true });
   const parameters = parameterCount(loaded.model);
   const config = settingsOfRun(loaded);
   dispose(loaded.model);
@@ -75,7 +75,7 @@ async function importPublished(
     throw new QkvError('E180', `the model has ${vocabSize} entries, its tokenizer ${tokenizer.vocabSize}`, {
       ...{ expected: vocabSize, found: tokenizer.vocabSize, path: published.source },
     });
-  if (loaded.kind === 'encoder' && loaded.task !== 'maskedLM' && loaded.task !== 'replaced')
+  if (loaded.kind === 'encoder' && !['maskedLM', 'replaced', 'pretraining'].includes(loaded.task))
     notes.push(`saved for another task than masks (${loaded.task}): generate and train give it a new head for masks`);
   const kept = [...tensors.keys()].filter((n) => read.has(n));
   const entries = kept.map((n) => {
