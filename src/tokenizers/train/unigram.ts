@@ -84,7 +84,10 @@ export function trainUnigram(
   // All characters, then the most likely of the others.
   const others = pieces.filter(([piece]) => !characters.has(piece)).sort((a, b) => b[1] - a[1]);
   const singles = pieces.filter(([piece]) => characters.has(piece));
-  const chosen = [...singles, ...others.slice(0, wanted - singles.length)].sort((a, b) => b[1] - a[1]);
+  const chosen = [...singles, ...others.slice(0, wanted - singles.length)]
+    .sort((a, b) => b[1] - a[1])
+    // Twelve digits: the official package reads longer numbers of its file only to the last bit, and then decides ties otherwise.
+    .map(([piece, logProb]): [string, number] => [piece, Number(logProb.toPrecision(12))]);
   const entries = [...fixed.map((token) => [token, 0] as const), ...chosen.filter(([piece]) => !fixed.includes(piece))];
   return new PipelineTokenizer({
     model: new Unigram({ pieces: entries, unkId: 0, byteFallback }),
