@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { GPT2 } from 'qkv/models';
 import { stateDict } from 'qkv/nn';
 import { Rng } from 'qkv/tensor';
-import type { GgufValue } from '../src/io/gguf.ts';
+import type { GgufValue } from '../src/io/gguf-head.ts';
 import { quantize, type WritableType } from '../src/io/gguf-quant.ts';
 import { type GgufTensorToWrite, writeGguf } from '../src/io/gguf-write.ts';
 import { benchHome, program, python } from './competitors/process.ts';

@@ -3,7 +3,7 @@
 import type { Bert, BertVariant } from '../models/index.ts';
 import { stateDict } from '../nn/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
-import type { GgufValue } from './gguf.ts';
+import type { GgufValue } from './gguf-head.ts';
 import type { GgufPart } from './gguf-layout.ts';
 import type { WritableType } from './gguf-quant.ts';
 import { generalKeys, noTokenizer, packed } from './gguf-save.ts';

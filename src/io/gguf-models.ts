@@ -3,7 +3,7 @@
 
 import { type RopeScaling, ropeFrequencies } from '../attention/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
-import type { GgufValue } from './gguf.ts';
+import type { GgufValue } from './gguf-head.ts';
 import type { Family, PublishedShape } from './hugging-face.ts';
 import { expertsTypeOf } from './hugging-face-experts.ts';
 

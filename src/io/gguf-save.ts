@@ -2,7 +2,7 @@
 
 import type { Decoder } from '../models/index.ts';
 import { stateDict } from '../nn/index.ts';
-import type { GgufValue } from './gguf.ts';
+import type { GgufValue } from './gguf-head.ts';
 import { type GgufPart, type OurTensors, toGgufTensors } from './gguf-layout.ts';
 import { architectureOf, type DecoderShape, ggufKeys, ropeFactors } from './gguf-models.ts';
 import { ggufTypes, quantize, type WritableType } from './gguf-quant.ts';

@@ -5,7 +5,7 @@
 import { fromByteAlphabet } from '../tokenizers/byte-alphabet.ts';
 import { splitPatterns } from '../tokenizers/index.ts';
 import { CheckpointError } from './checkpoint-error.ts';
-import type { GgufValue } from './gguf.ts';
+import type { GgufValue } from './gguf-head.ts';
 
 export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 const byteToken = /^<0x[0-9A-F]{2}>$/;

@@ -1,6 +1,7 @@
 import { CheckpointError, quote } from './checkpoint-error.ts';
 import { writeFileVia } from './file-system.ts';
-import { ALIGNMENT, alignUp, type GgufValue, type GgufValueType, readGguf, valueTypes, widths } from './gguf.ts';
+import { ALIGNMENT, alignUp, readGguf } from './gguf.ts';
+import { type GgufValue, type GgufValueType, valueTypes, widths } from './gguf-head.ts';
 import { type GgufType, ggufTypes } from './gguf-quant.ts';
 
 /** A tensor to write; `quantize` makes the bytes of block types. */

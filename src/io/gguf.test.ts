@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { fuzzForeign } from '../../test/reliability/fuzz-foreign.ts';
 import { Rng } from '../tensor/index.ts';
-import { type GgufValue, ggufKey, openGguf, parseGguf } from './gguf.ts';
+import { ggufKey, openGguf, parseGguf } from './gguf.ts';
+import type { GgufValue } from './gguf-head.ts';
 import { dequantize, ggufTypes, quantize } from './gguf-quant.ts';
 import { type GgufTensorToWrite, writeGguf, writeGgufTo } from './gguf-write.ts';
 

@@ -4,7 +4,8 @@ export { checkDiskRoom, CheckpointSaver, findCheckpoint, saveCheckpoint, stepNam
 export type { CheckpointFile, FoundCheckpoint, Saved, SaveOptions } from './checkpoint.ts';
 export * from './floats.ts';
 export { readSmallFile, writeFileAtomically } from './file-system.ts';
-export { type GgufReader, type GgufTensor, type GgufValue, ggufKey, openGguf } from './gguf.ts';
+export { type GgufReader, ggufKey, openGguf } from './gguf.ts';
+export type { GgufTensor, GgufValue } from './gguf-head.ts';
 export { dequantize, type GgufType, quantize, type WritableType } from './gguf-quant.ts';
 export { type GgufTensorToWrite, writeGguf } from './gguf-write.ts';
 export { verifyCheckpoint, type Manifest } from './manifest.ts';
