@@ -1,4 +1,4 @@
-/** An error that a person can act on: a stable code, what happened, where, and what to type. Texts live in cli/messages.ts. */
+/** An error that a person can act on: a stable code, what happened, where, and what to type. Texts live in cli/messages/. */
 export class QkvError extends Error {
   override name = 'QkvError';
   constructor(

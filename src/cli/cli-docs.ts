@@ -1,7 +1,7 @@
 /** docs/cli.md and docs/cli.zh.md, from the verbs and the message table: `qkv help --markdown`. */
 import { allowedValues } from '../settings/config.ts';
 import type { Lang } from './format.ts';
-import { type Code, messages } from './messages.ts';
+import { type Code, messages } from './messages/index.ts';
 import { commonFlags, type Flag, usage, type Verb } from './verb.ts';
 
 /** What the exit codes mean. */
@@ -77,7 +77,7 @@ export function cliPage(verbs: readonly Verb[], lang: Lang): string {
     '|---|---|---|',
   );
   for (const [code, meaning] of exitCodes) {
-    const coded = (Object.keys(messages) as Code[]).filter((c) => messages[c].exit === Number(code));
+    const coded = (Object.keys(messages) as Code[]).sort().filter((c) => messages[c].exit === Number(code));
     lines.push(`| ${code} | ${meaning[lang]} | ${coded.join(' ')} |`);
   }
   lines.push(

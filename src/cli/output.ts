@@ -3,7 +3,7 @@ import { CheckpointError } from '../io/checkpoint-error.ts';
 import { QkvError } from '../errors.ts';
 import { displayWidth, padEnd } from '../figures/width.ts';
 import type { Lang } from './format.ts';
-import { type Code, isCode, messages, type Text, type Values } from './messages.ts';
+import { type Code, isCode, messages, type Text, type Values } from './messages/index.ts';
 
 /** Version of the JSON lines. */
 export const SCHEMA = 1;

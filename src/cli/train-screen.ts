@@ -10,7 +10,7 @@ import { mixtureOf } from '../settings/mixture.ts';
 import { asksTokens, familyOf } from '../settings/families.ts';
 import type { Memory } from './estimate.ts';
 import { bytes, clock, compact, count, duration, type Lang, loss, short } from './format.ts';
-import { partEn, partZh } from './messages.ts';
+import { partEn, partZh } from './messages/index.ts';
 import { scoreWords } from './score-words.ts';
 import { type Output, printable } from './output.ts';
 

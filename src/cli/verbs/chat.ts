@@ -7,7 +7,7 @@ import { QkvError } from '../../errors.ts';
 import { dispose, quantise, type WeightPrecision, weightPrecisions } from '../../nn/index.ts';
 import { count } from '../format.ts';
 import { loadRun } from '../load-run.ts';
-import { here } from '../messages.ts';
+import { here } from '../messages/index.ts';
 import { type Output, printable } from '../output.ts';
 import { stopOnSignals, turn } from '../signals.ts';
 import type { Verb } from '../verb.ts';

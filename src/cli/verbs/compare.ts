@@ -19,7 +19,7 @@ import { familyOf } from '../../settings/families.ts';
 import { showComparison } from '../compare-screen.ts';
 import { clock, count, loss } from '../format.ts';
 import { backendInfo, chooseBackend } from '../machine.ts';
-import { here, shellWord } from '../messages.ts';
+import { here, shellWord } from '../messages/index.ts';
 import type { Output } from '../output.ts';
 import { parametersOf } from '../parameters.ts';
 import { stopOnSignals, turn } from '../signals.ts';

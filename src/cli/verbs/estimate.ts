@@ -9,7 +9,7 @@ import { settings } from '../../settings/config.ts';
 import { flopsPerToken, largestPart, type Memory, memoryOf, parametersOf, secondsFor, waysToFit } from '../estimate.ts';
 import { bytes, compact, count, duration, flops } from '../format.ts';
 import { availableMemory, backendInfo, chooseBackend, PEAK_SHARE, trainingFlops } from '../machine.ts';
-import { partEn, partZh } from '../messages.ts';
+import { partEn, partZh } from '../messages/index.ts';
 import { QkvError } from '../../errors.ts';
 import { readSettings } from '../settings-of.ts';
 import { shapeText } from '../train-screen.ts';

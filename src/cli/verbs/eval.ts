@@ -16,7 +16,7 @@ import { asksTokens } from '../../settings/families.ts';
 import { count, duration, loss } from '../format.ts';
 import { scoreWords } from '../score-words.ts';
 import { type LoadedAny, loadAnyRun } from '../load-run.ts';
-import { here } from '../messages.ts';
+import { here } from '../messages/index.ts';
 import { type Output, printable } from '../output.ts';
 import { stopOnSignals, turn } from '../signals.ts';
 import type { Verb } from '../verb.ts';

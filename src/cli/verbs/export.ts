@@ -1,9 +1,9 @@
-/** `qkv export RUN --to hf|gguf|onnx|tfjs`: a run in a form that others read. */
+/** `qkv export RUN --to hf|pytorch|gguf|onnx|tfjs`: a run in a form that others read. */
 import { existsSync } from 'node:fs';
 import { type ExportForm, exportModel, type ExportType, exportTypes, openForExport } from '../../applications/export-model.ts';
 import { QkvError } from '../../errors.ts';
 import { bytes, count } from '../format.ts';
-import { here, shellWord } from '../messages.ts';
+import { here, shellWord } from '../messages/index.ts';
 import { type Output, printable } from '../output.ts';
 import { required } from '../verb-settings.ts';
 import type { Verb } from '../verb.ts';
@@ -12,8 +12,8 @@ import { rootFlag } from './runs.ts';
 export const exportVerb: Verb = {
   name: 'export',
   about: {
-    en: 'a run for others: a Hugging Face folder, GGUF for llama.cpp, ONNX for onnxruntime and transformers.js, weights for TensorFlow.js',
-    zh: '把运行交给别的程序：Hugging Face 文件夹、llama.cpp 的 GGUF、onnxruntime 与 transformers.js 的 ONNX、TensorFlow.js 的权重',
+    en: 'a run for others: a Hugging Face folder (safetensors or PyTorch), GGUF for llama.cpp, ONNX for onnxruntime and transformers.js, weights for TensorFlow.js',
+    zh: '把运行交给别的程序：Hugging Face 文件夹（safetensors 或 PyTorch）、llama.cpp 的 GGUF、onnxruntime 与 transformers.js 的 ONNX、TensorFlow.js 的权重',
   },
   words: [{ name: 'RUN-or-FOLDER' }],
   flags: [
@@ -22,16 +22,16 @@ export const exportVerb: Verb = {
       name: 'dtype',
       takes: exportTypes.gguf,
       about: {
-        en: 'type of the weights; hf: f32, f16, bf16, as they are when left out; gguf: all, f32 when left out; onnx, tfjs: f32, f16',
-        zh: '权重类型；hf：f32、f16、bf16，省略则保持原样；gguf：全部，省略为 f32；onnx、tfjs：f32、f16',
+        en: 'type of the weights; hf, pytorch: f32, f16, bf16, as they are when left out; gguf: all, f32 when left out; onnx, tfjs: f32, f16',
+        zh: '权重类型；hf、pytorch：f32、f16、bf16，省略则保持原样；gguf：全部，省略为 f32；onnx、tfjs：f32、f16',
       },
     },
     {
       name: 'out',
       takes: 'text',
       about: {
-        en: 'folder or file to make (NAME-hf, NAME.gguf, NAME-onnx, NAME-tfjs)',
-        zh: '要生成的文件夹或文件（NAME-hf、NAME.gguf、NAME-onnx、NAME-tfjs）',
+        en: 'folder or file to make (NAME-hf, NAME-pytorch, NAME.gguf, NAME-onnx, NAME-tfjs)',
+        zh: '要生成的文件夹或文件（NAME-hf、NAME-pytorch、NAME.gguf、NAME-onnx、NAME-tfjs）',
       },
     },
     { name: 'force', about: { en: 'replace what is there', zh: '替换已有的' } },
@@ -46,7 +46,7 @@ export const exportVerb: Verb = {
   async run(args, out) {
     const [spec] = args.words;
     const { flags } = args;
-    const form = required((flags['to'] as ExportForm | undefined) ?? null, '--to hf|gguf|onnx|tfjs', exportVerb);
+    const form = required((flags['to'] as ExportForm | undefined) ?? null, '--to hf|pytorch|gguf|onnx|tfjs', exportVerb);
     const type = flags['dtype'] as ExportType | undefined;
     const allowed: readonly string[] = exportTypes[form];
     if (type !== undefined && !allowed.includes(type))
@@ -86,6 +86,7 @@ function sayNext(out: Output, form: ExportForm, path: string): void {
   const word = shellWord(path);
   const next = {
     hf: `AutoModel….from_pretrained("${path}")`,
+    pytorch: `AutoModel….from_pretrained("${path}")`,
     gguf: `llama-cli -m ${word} -p "…"`,
     tfjs: 'tf.io.loadWeights(manifest, folder)',
     onnx: out.t({ en: 'transformers.js and onnxruntime read this folder', zh: 'transformers.js 与 onnxruntime 可读此文件夹' }),

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type Imported, importModel } from '../../applications/import-model.ts';
 import { bytes, compact, count } from '../format.ts';
 import { fetchSource, hubSettings } from '../hub-source.ts';
-import { here, shellWord } from '../messages.ts';
+import { here, shellWord } from '../messages/index.ts';
 import { type Output, printable } from '../output.ts';
 import type { Verb } from '../verb.ts';
 import { verbSettings } from '../verb-settings.ts';

@@ -6,7 +6,7 @@ import { QkvError } from '../../errors.ts';
 import { resolve, settings, settingsOfArguments } from '../../settings/config.ts';
 import { type FamilyName, familyOf } from '../../settings/families.ts';
 import { bytes, count } from '../format.ts';
-import { here, shellWord } from '../messages.ts';
+import { here, shellWord } from '../messages/index.ts';
 import { nearest } from '../../settings/nearest.ts';
 import type { Output } from '../output.ts';
 import { type Template, templates } from '../templates.ts';

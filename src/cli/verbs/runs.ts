@@ -9,7 +9,7 @@ import { clip } from '../../figures/width.ts';
 import { bestStep, listRuns, readJson, resolveRun, type RunSummary, summarizeRun } from '../../io/run-folder.ts';
 import { currentTimeline, logNumber, readLog } from '../../io/run-log.ts';
 import { bytes, compact, count, loss } from '../format.ts';
-import { here, shellWord } from '../messages.ts';
+import { here, shellWord } from '../messages/index.ts';
 import { type Output, printable, table } from '../output.ts';
 import type { Flag, Verb } from '../verb.ts';
 

@@ -27,7 +27,7 @@ import {
 } from '../../tokenizers/index.ts';
 import { resolve, settings, settingsOfArguments } from '../../settings/config.ts';
 import { bytes, count } from '../format.ts';
-import { here, shellWord } from '../messages.ts';
+import { here, shellWord } from '../messages/index.ts';
 import { printable, table } from '../output.ts';
 import type { Verb } from '../verb.ts';
 import { required, verbSettings } from '../verb-settings.ts';

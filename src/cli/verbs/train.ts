@@ -9,7 +9,7 @@ import { startProfile } from '../../tensor/index.ts';
 import { memoryOf, parametersOf, secondsFor } from '../estimate.ts';
 import { bytes, count } from '../format.ts';
 import { availableMemory, backendInfo, chooseBackend, machine, trainingFlops } from '../machine.ts';
-import { here, isCode } from '../messages.ts';
+import { here, isCode } from '../messages/index.ts';
 import { profileTable } from '../profile-table.ts';
 import { begun, resumed } from '../run-settings.ts';
 import { stopOnSignals, turn } from '../signals.ts';

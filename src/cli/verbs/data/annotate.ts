@@ -16,7 +16,7 @@ import {
 import { QkvError } from '../../../errors.ts';
 import { annotateOnTerminal } from '../../annotate-screen.ts';
 import { count } from '../../format.ts';
-import { here, shellWord } from '../../messages.ts';
+import { here, shellWord } from '../../messages/index.ts';
 import type { AnnotatePageOptions } from '../../../serve/index.ts';
 import type { Output } from '../../output.ts';
 import { stopOnSignals } from '../../signals.ts';

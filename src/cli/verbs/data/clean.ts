@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { cleaner, cleanFiles, pipelines, readPipeline } from '../../../data/index.ts';
 import { count } from '../../format.ts';
-import { here, shellWord } from '../../messages.ts';
+import { here, shellWord } from '../../messages/index.ts';
 import { table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { required, verbSettings } from '../../verb-settings.ts';

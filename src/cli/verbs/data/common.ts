@@ -8,7 +8,7 @@ import { bars } from '../../../figures/terminal.ts';
 import { clip } from '../../../figures/width.ts';
 import { settings } from '../../../settings/config.ts';
 import { bytes, count } from '../../format.ts';
-import { here, shellWord } from '../../messages.ts';
+import { here, shellWord } from '../../messages/index.ts';
 import { type Output, printable } from '../../output.ts';
 
 export const noted: Record<string, { en: string; zh: string }> = {

@@ -4,7 +4,7 @@ import { bars } from '../../../figures/terminal.ts';
 import { clip } from '../../../figures/width.ts';
 import { resolve, settings, settingsOfArguments } from '../../../settings/config.ts';
 import { bytes, count } from '../../format.ts';
-import { here, isCode, shellWord } from '../../messages.ts';
+import { here, isCode, shellWord } from '../../messages/index.ts';
 import { printable, table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { loadTokenizer } from '../tok.ts';

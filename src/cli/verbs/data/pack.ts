@@ -9,7 +9,7 @@ import { QkvError } from '../../../errors.ts';
 import { settings } from '../../../settings/config.ts';
 import { byteTokenizer, chatmlTokens } from '../../../tokenizers/index.ts';
 import { bytes, count } from '../../format.ts';
-import { here, shellWord } from '../../messages.ts';
+import { here, shellWord } from '../../messages/index.ts';
 import { printable, table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { required, verbSettings } from '../../verb-settings.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { splitFiles } from '../../../data/index.ts';
 import { QkvError } from '../../../errors.ts';
 import { bytes, count } from '../../format.ts';
-import { here, shellWord } from '../../messages.ts';
+import { here, shellWord } from '../../messages/index.ts';
 import { table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { required, verbSettings } from '../../verb-settings.ts';

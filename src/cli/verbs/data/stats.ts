@@ -4,7 +4,7 @@ import { type LengthReport, type Stats, statsOf } from '../../../data/index.ts';
 import { histogramSvg } from '../../../figures/index.ts';
 import { describeToken } from '../../../tokenizers/index.ts';
 import { bytes, count } from '../../format.ts';
-import { here, shellWord } from '../../messages.ts';
+import { here, shellWord } from '../../messages/index.ts';
 import { type Output, printable, table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { verbSettings } from '../../verb-settings.ts';

@@ -1,8 +1,7 @@
-/** Messages about families, objectives, pairs, and models that a run begins with. Part of the table in messages.ts. */
-import type { FamilyKind } from '../settings/families.ts';
-import type { Place } from '../settings/config.ts';
-import type { Entry } from './messages.ts';
-import { cmd, here, opt, placeEn, placeZh, shellWord, text } from './message-parts.ts';
+/** Messages about families, objectives, pairs, and models that a run begins with. Part of the table in index.ts. */
+import type { FamilyKind } from '../../settings/families.ts';
+import type { Place } from '../../settings/config.ts';
+import { cmd, type Entry, here, opt, placeEn, placeZh, shellWord, text } from './parts.ts';
 
 /** The values that each code is made of. */
 export interface TrainingValues {

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { QkvError } from '../errors.ts';
-import { CheckpointError } from '../io/checkpoint-error.ts';
-import { type Place, resolve, settingsOfArguments } from '../settings/config.ts';
-import { type Code, cmd, messages, opt, type Values } from './messages.ts';
-import { explain, Output, plainText } from './output.ts';
-import { parse } from './parse.ts';
-import { verbs } from './verbs/index.ts';
+import { QkvError } from '../../errors.ts';
+import { CheckpointError } from '../../io/checkpoint-error.ts';
+import { type Place, resolve, settingsOfArguments } from '../../settings/config.ts';
+import { type Code, cmd, messages, opt, type Values } from './index.ts';
+import { explain, Output, plainText } from '../output.ts';
+import { parse } from '../parse.ts';
+import { verbs } from '../verbs/index.ts';
 
 const file: Place = { file: 'qkv.json', line: 7 };
 const words: Place = { argument: 'dModel=130' };
@@ -206,7 +206,7 @@ const cases: { [C in Code]: Values[C][] } = {
   W235: [{ p90: 12, contextLength: 64 }],
   W236: [{ units: 900 }],
 };
-const codes = Object.keys(messages) as Code[];
+const codes = (Object.keys(messages) as Code[]).sort();
 const all = codes.flatMap((code) => cases[code].map((values) => ({ code, values })));
 const textsOf = (lang: 'en' | 'zh') => all.map(({ code, values }) => ({ code, text: messages[code][lang](values as never) }));
 

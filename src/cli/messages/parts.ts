@@ -1,6 +1,6 @@
 /** What messages are made of: marks for commands and settings, places, paths. */
 import { relative } from 'node:path';
-import type { Place } from '../settings/config.ts';
+import type { Place } from '../../settings/config.ts';
 
 /** A message before layout. `where` stands at the right of the first line; `more` are the lines below it. */
 export interface Text {
@@ -37,3 +37,59 @@ export const placeEn = (at: Place | undefined) => ({
 export const placeZh = (at: Place | undefined) => ({
   where: !at ? undefined : 'file' in at ? `${here(at.file)}:${at.line}` : `命令行 ${at.argument}`,
 });
+
+export interface Entry<V> {
+  /** Exit code; undefined for a warning. */
+  exit?: number;
+  en: (v: V) => Text;
+  zh: (v: V) => Text;
+}
+
+export const some = (names: readonly string[], separator: string, most = 6) =>
+  names.slice(0, most).join(separator) + (names.length > most ? `${separator === ' ' ? ' ' : separator}…` : '');
+
+export const reasonEn: Record<string, string> = {
+  full: 'the disk is full',
+  'read-only': 'it is read-only',
+  permission: 'no permission',
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk is full',
+  EROFS: 'it is read-only',
+  EACCES: 'no permission',
+  EPERM: 'no permission',
+  ENOTDIR: 'a file is in the way',
+};
+
+export const reasonZh: Record<string, string> = {
+  full: '磁盘已满',
+  'read-only': '只读',
+  permission: '没有权限',
+  ENOSPC: '磁盘已满',
+  EDQUOT: '磁盘已满',
+  EROFS: '只读',
+  EACCES: '没有权限',
+  EPERM: '没有权限',
+  ENOTDIR: '被一个文件挡住',
+};
+
+export const partEn: Record<string, string> = {
+  weights: 'weights',
+  gradients: 'gradients',
+  moments: 'optimizer',
+  activations: 'activations',
+  logits: 'logits',
+  staging: 'checkpoint copy',
+  data: 'data',
+  program: 'program',
+};
+
+export const partZh: Record<string, string> = {
+  weights: '权重',
+  gradients: '梯度',
+  moments: '优化器',
+  activations: '激活',
+  logits: '输出层',
+  staging: '存档副本',
+  data: '数据',
+  program: '程序',
+};
