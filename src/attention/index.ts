@@ -31,3 +31,4 @@ export {
   repeatHeads,
 } from './scaled-dot-product.ts';
 export { AdditiveScore, ConcatScore, dotScore, GeneralScore, scaledDotScore, type Score } from './scores.ts';
+export { keysSeen, nextPlace, UnevenRows } from './uneven-rows.ts';

@@ -1,9 +1,12 @@
 import { check, Tensor, tidy } from '../tensor/index.ts';
+import type { UnevenRows } from './uneven-rows.ts';
 
 /** Keys and values of the tokens already seen, for one layer. Caches differ in what they keep: all, a window, or eight bits of each number. */
 export interface AttentionCache extends Disposable {
   /** Tokens seen so far: the place of the next one. */
   readonly length: number;
+  /** Present when the sequences are of unequal length; `length` is that of the longest. */
+  readonly rows?: UnevenRows;
   /** Adds k and v (B, G, T, D); returns those that the T new queries may attend to, in the order of their places, the new ones last. */
   append(k: Tensor, v: Tensor): [Tensor, Tensor];
   /** Forgets everything after the first `length` tokens. */
@@ -29,6 +32,8 @@ export function selectRows(buffer: Tensor, rows: readonly number[], filled?: num
  */
 export class KVCache implements AttentionCache {
   length = 0;
+  /** Set by who fills the rows one by one; one token at a time may be added then. Not owned: one serves all layers. */
+  rows?: UnevenRows;
   readonly #k: Tensor;
   readonly #v: Tensor;
 
@@ -45,10 +50,10 @@ export class KVCache implements AttentionCache {
     this.#v = v.asParameter().freeze();
   }
 
-  /** Sequence b as a cache of its own, in the memory of this one, to fill the rows one by one; set `length` here when all are equally long. */
+  /** Sequence b as a cache of its own, in the memory of this one, to fill the rows one by one; set `length`, and `rows` if they are not equally long, here afterwards. */
   row(b: number): KVCache {
     const row = new KVCache(1, this.G, this.S, this.D, [this.#k.slice(0, b, b + 1), this.#v.slice(0, b, b + 1)]);
-    row.length = this.length;
+    row.length = this.length - (this.rows?.behind[b] ?? 0);
     return row;
   }
 
@@ -60,10 +65,21 @@ export class KVCache implements AttentionCache {
       at + T <= this.S,
       () => `the KV cache holds ${this.S} tokens and ${at} are in it; ${T} more do not fit. Make it longer, or drop the oldest`,
     );
-    this.#k.slice(2, at, at + T).copyFrom(k);
-    this.#v.slice(2, at, at + T).copyFrom(v);
+    if (this.rows) this.#appendToRows(k, v, T);
+    else {
+      this.#k.slice(2, at, at + T).copyFrom(k);
+      this.#v.slice(2, at, at + T).copyFrom(v);
+    }
     this.length = at + T;
     return [this.#k.slice(2, 0, this.length), this.#v.slice(2, 0, this.length)];
+  }
+  #appendToRows(k: Tensor, v: Tensor, T: number): void {
+    check(T === 1, () => `the KV cache holds sequences of unequal length: they grow by one token at a time, not by ${T}`);
+    for (const [b, at] of this.rows!.places(this.length).entries()) {
+      const place = (x: Tensor): Tensor => x.slice(0, b, b + 1).slice(2, at, at + 1);
+      place(this.#k).copyFrom(k.slice(0, b, b + 1));
+      place(this.#v).copyFrom(v.slice(0, b, b + 1));
+    }
   }
   /** Forgets everything after the first `length` tokens. */
   truncate(length: number): void {

@@ -6,6 +6,7 @@ import type { LayerContext } from './context.ts';
 import type { PositionBias } from './relative-bias.ts';
 import type { Rotary } from './rotary.ts';
 import { attention } from './scaled-dot-product.ts';
+import { keysSeen, nextPlace } from './uneven-rows.ts';
 
 export interface SelfAttentionOptions {
   dModel: number;
@@ -93,7 +94,7 @@ export class SelfAttention {
       q = this.qNorm.forward(q);
       k = this.kNorm.forward(k);
     }
-    const start = ctx.cache?.length ?? 0; // tokens the cache already holds
+    const start = nextPlace(ctx.cache);
     if (rotary) {
       q = rotary.apply(q, start);
       k = rotary.apply(k, start);
@@ -102,12 +103,12 @@ export class SelfAttention {
 
     const y = attention(q, k, v, {
       causal: causal && ctx.causal !== false,
-      window,
       scale,
       softcap,
       sinks: this.sinks,
       bias: positionBias?.bias(q.shape[2], k.shape[2]),
       mask: ctx.mask,
+      ...keysSeen(ctx.cache, k.shape[2], window),
       record: ctx.record,
       dropout: ctx.rng && p > 0 ? { p, seed: ctx.rng.fork() } : undefined,
     });

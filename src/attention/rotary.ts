@@ -21,9 +21,15 @@ export class Rotary implements Disposable {
     readonly scaling?: RopeScaling,
   ) {}
 
-  /** x (B, H, T, D) whose first token stands at place `start`. */
-  apply(x: Tensor, start = 0): Tensor {
-    const { T } = x.dims('B H T D');
+  /** x (B, H, T, D) whose first token stands at place `start`; x (B, H, 1, D) may have a place for each row. */
+  apply(x: Tensor, start: number | Int32Array = 0): Tensor {
+    const { B, T } = x.dims('B H T D');
+    if (typeof start !== 'number') {
+      check(T === 1 && start.length === B, () => `Rotary: ${start.length} places for ${B} rows of ${T} tokens; give one a row`);
+      const { cos, sin } = this.#upTo(Math.max(...start) + 1);
+      const [c, s] = [cos.rows(start), sin.rows(start)]; // (B, P): the rows stand where tokens do
+      return rope(x.transpose(0, 2), c, s, { interleaved: this.interleaved }).transpose(0, 2);
+    }
     const { cos, sin } = this.#upTo(start + T);
     return rope(x, cos.slice(0, start, start + T), sin.slice(0, start, start + T), { interleaved: this.interleaved });
   }

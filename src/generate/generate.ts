@@ -1,13 +1,15 @@
-import { type AttentionCache, KVCache } from '../attention/index.ts';
+import { type AttentionCache, KVCache, UnevenRows } from '../attention/index.ts';
 import { noGrad, Rng, type Tensor, tidy } from '../tensor/index.ts';
 import { sample, type SamplingOptions } from './sampling.ts';
-import { Stepper } from './stepper.ts';
+import { anglesFollowLength, Stepper } from './stepper.ts';
 
 /** What decoding needs of a model: logits of the last place, and caches. Any decoder has them. */
 export interface Writer {
   readonly config: { contextLength: number; vocabSize: number };
   nextLogits(ids: Int32Array, shape: readonly [number, number], ctx: { caches?: readonly AttentionCache[] }): Tensor;
   newCaches(B: number, length?: number): AttentionCache[];
+  /** Whether its layers heed `rows` of their caches (uneven-rows.ts), so that texts of unequal length may go together. */
+  readonly unevenRows?: boolean;
 }
 
 export interface GenerateOptions extends SamplingOptions {
@@ -32,8 +34,9 @@ export async function* generate(
 }
 
 /**
- * The same for several prompts at once; each step gives one id a prompt, or −1 for a text that has ended. Prompts of one length go through the
- * model together, so that its weights are read once a step for all of them; prompts of another length are another group.
+ * The same for several prompts at once; each step gives one id a prompt, or −1 for a text that has ended. The texts go through the model
+ * together, so that its weights are read once a step for all of them. Where a model's caches hold a window only, each goes by itself; where its layers
+ * take rows of one length only, those of one length go together.
  */
 export async function* generateBatch(
   model: Writer,
@@ -63,6 +66,8 @@ const longest = (prompts: readonly (readonly number[])[]): number => Math.max(0,
 /** One text being written: its ids and its own draws. */
 class Text {
   readonly ids: number[];
+  /** Where in the ids the cache begins. */
+  from = 0;
   /** What the last step gave; −1 once the text has ended. */
   latest = 0;
   constructor(
@@ -78,26 +83,31 @@ class Text {
   }
 }
 
-/** Texts of one length share their caches, a row each, where the model's caches have rows. */
+/** Texts share their caches, a row each, where the model's caches have rows: all of them, or else those of one length. */
 function groupsOf(model: Writer, texts: readonly Text[], places: number): Group[] {
   const byLength = new Map<number, Text[]>();
-  for (const t of texts) byLength.set(t.ids.length, [...(byLength.get(t.ids.length) ?? []), t]);
-  return [...byLength.values()].flatMap((same) => {
-    const caches = model.newCaches(same.length, places);
-    if (same.length === 1 || caches.every((c) => c instanceof KVCache)) return [new Group(model, same, caches)];
+  const anyLength = model.unevenRows && !anglesFollowLength(model);
+  for (const t of texts) {
+    const length = anyLength ? 0 : t.ids.length;
+    byLength.set(length, [...(byLength.get(length) ?? []), t]);
+  }
+  return [...byLength.values()].flatMap((some) => {
+    const caches = model.newCaches(some.length, places);
+    const full = caches.every((c) => c instanceof KVCache);
+    if (some.length === 1 || full) return [new Group(model, some, caches)];
     for (const c of caches) c[Symbol.dispose]();
-    return same.map((t) => new Group(model, [t], model.newCaches(1, places)));
+    return some.map((t) => new Group(model, [t], model.newCaches(1, places)));
   });
 }
 
-/** Texts of the same length, decoded together. */
+/** Texts that are decoded together. */
 class Group implements Disposable {
   readonly #model: Writer;
   readonly #texts: readonly Text[];
   readonly #caches: readonly AttentionCache[];
-  readonly #stepper: Stepper;
-  /** Where in the ids the caches begin. */
-  #from = 0;
+  #stepper: Stepper;
+  /** When the texts are not equally long. */
+  #rows: UnevenRows | undefined;
 
   constructor(model: Writer, texts: readonly Text[], caches: readonly AttentionCache[]) {
     this.#model = model;
@@ -109,48 +119,61 @@ class Group implements Disposable {
   next(): Promise<Float32Array> | undefined {
     if (this.#texts.every((t) => t.ended)) return undefined;
     const { contextLength } = this.#model.config;
-    const length = this.#texts[0].ids.length;
-    let held = this.#caches[0].length;
-    if (length - this.#from > contextLength) {
-      const keep = held === 0 ? contextLength : Math.max(1, contextLength >> 1);
-      this.#from = length - keep;
-      for (const c of this.#caches) c.truncate(0);
-      held = 0;
+    const held = this.#texts.map((_, b) => this.#caches[0].length - (this.#rows?.behind[b] ?? 0));
+    for (const [b, text] of this.#texts.entries()) {
+      if (text.ids.length - text.from <= contextLength) continue;
+      const keep = held[b] === 0 ? contextLength : Math.max(1, contextLength >> 1);
+      text.from = text.ids.length - keep;
+      held[b] = 0;
     }
-    const unread = length - this.#from - held;
-    if (unread === 1 && held > 0) return this.#stepper.step(Int32Array.from(this.#texts, (t) => t.ids[length - 1]));
-    return this.#readAll(this.#from + held, length);
+    const steps = this.#texts.every((t, b) => held[b] > 0 && t.ids.length - t.from - held[b] === 1);
+    return steps ? this.#stepper.step(Int32Array.from(this.#texts, (t) => t.ids.at(-1)!)) : this.#readAll(held);
   }
-  /** Reads ids `from` … `to` of each text, one text after the other: each as it would be alone. */
-  async #readAll(from: number, to: number): Promise<Float32Array> {
+  /** Reads what the caches do not hold of each text, one text after the other: each as it would be alone. */
+  async #readAll(held: readonly number[]): Promise<Float32Array> {
     const V = this.#model.config.vocabSize;
     const alone = this.#texts.length === 1;
-    const held = this.#caches[0].length;
     const reads = this.#texts.map((text, b) => {
       const rows = alone ? this.#caches : this.#caches.map((c) => (c as KVCache).row(b));
-      const ids = Int32Array.from(text.ids.slice(from, to));
+      for (const r of rows) r.truncate(held[b]);
+      const ids = Int32Array.from(text.ids.slice(text.from + held[b]));
       const logits = tidy(() => noGrad(() => this.#model.nextLogits(ids, [1, ids.length], { caches: rows })));
       const read = logits.read() as Promise<Float32Array>;
       logits.free();
       if (!alone) for (const r of rows) r[Symbol.dispose]();
       return read;
     });
-    if (!alone) for (const c of this.#caches) (c as KVCache).length = held + to - from;
     if (alone) return reads[0];
+    this.#align();
     const all = new Float32Array(reads.length * V);
     for (const [b, read] of reads.entries()) all.set(await read, b * V);
     return all;
+  }
+  /** Tells the caches how long their rows have become. */
+  #align(): void {
+    const caches = this.#caches as readonly KVCache[];
+    const lengths = this.#texts.map((t) => t.ids.length - t.from);
+    const length = Math.max(...lengths);
+    const behind = lengths.map((n) => length - n);
+    if (behind.some((n, b) => n !== (this.#rows?.behind[b] ?? 0))) {
+      this.#stepper[Symbol.dispose]();
+      this.#rows?.[Symbol.dispose]();
+      this.#rows = behind.some((n) => n > 0) ? new UnevenRows(behind, caches[0].S) : undefined;
+      this.#stepper = new Stepper(this.#model, caches, this.#texts.length);
+    }
+    for (const c of caches) Object.assign(c, { rows: this.#rows, length });
   }
   take(logits: Float32Array, options: SamplingOptions, stopIds: readonly number[]): void {
     const V = logits.length / this.#texts.length;
     for (const [b, text] of this.#texts.entries()) {
       const id = text.ended ? -1 : sample(logits.subarray(b * V, (b + 1) * V), options, text.rng, text.ids);
       text.latest = stopIds.includes(id) ? -1 : id;
-      text.ids.push(Math.max(0, id)); // a text that has ended stays as long as the others of its group
+      text.ids.push(Math.max(0, id)); // a text that has ended goes on like the others of its group
     }
   }
   [Symbol.dispose](): void {
     this.#stepper[Symbol.dispose]();
+    this.#rows?.[Symbol.dispose]();
     for (const c of this.#caches) c[Symbol.dispose]();
   }
 }

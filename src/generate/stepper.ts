@@ -5,8 +5,12 @@ import type { Writer } from './generate.ts';
 /** Steps that are watched at most before it is given up to find their rule. */
 const TRIES = 8;
 
+/** Whether what the model does at a place depends on how long the text is. */
+export const anglesFollowLength = ({ config }: Writer): boolean =>
+  (config as { ropeScaling?: { type?: string } }).ropeScaling?.type === 'dynamic';
+
 /**
- * One more token for each of B sequences of the same length. The first steps run the model and are taken down; the others queue the same kernels
+ * One more token for each of B sequences. The first steps run the model and are taken down; the others queue the same kernels
  * again, moved on by a place, without running it (tensor/replay.ts). The results are the same to the bit.
  */
 export class Stepper implements Disposable {
@@ -23,9 +27,8 @@ export class Stepper implements Disposable {
     readonly B: number,
     { replay = true }: { replay?: boolean } = {},
   ) {
-    const { ropeScaling } = model.config as { ropeScaling?: { type?: string } };
-    const steady = ropeScaling?.type !== 'dynamic'; // its angles depend on the length
-    if (replay && steady && caches.every((c) => c instanceof KVCache)) this.#growing = caches as readonly KVCache[];
+    if (replay && !anglesFollowLength(model) && caches.every((c) => c instanceof KVCache))
+      this.#growing = caches as readonly KVCache[];
   }
 
   /** Whether steps are queued without running the model. */

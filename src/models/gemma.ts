@@ -97,6 +97,7 @@ export class Gemma implements Decoder {
   readonly tokenEmbedding: Embedding;
   readonly blocks: Block[];
   readonly norm: RMSNorm;
+  readonly unevenRows = true;
   readonly forward = forward(this);
   readonly nextLogits = nextLogits(this);
   readonly loss = loss(this);

@@ -1,6 +1,6 @@
 // B batch · T tokens · C = dModel channels · H heads · D head channels · V vocabulary
 
-import { attention, type AttentionCache, type Context, type LayerContext } from '../attention/index.ts';
+import { attention, type AttentionCache, type Context, keysSeen, type LayerContext, nextPlace } from '../attention/index.ts';
 import { dropout, Embedding, LayerNorm, Linear, MLP } from '../nn/index.ts';
 import { check, type Rng, type Tensor, tidy } from '../tensor/index.ts';
 import { type Decoder, type DecoderConfig, layerCaches, throughBlocks, forward, loss, nextLogits } from './decoder.ts';
@@ -38,6 +38,7 @@ class CausalSelfAttention {
     const y = attention(q, k, v, {
       causal: ctx.causal !== false,
       mask: ctx.mask,
+      ...keysSeen(ctx.cache, k.shape[2]),
       record: ctx.record,
       dropout: ctx.rng && p > 0 ? { p, seed: ctx.rng.fork() } : undefined,
     });
@@ -75,6 +76,7 @@ export class GPT2 implements Decoder {
   readonly positionEmbedding: Embedding;
   readonly blocks: Block[];
   readonly norm: LayerNorm;
+  readonly unevenRows = true;
   readonly forward = forward(this);
   readonly nextLogits = nextLogits(this);
   readonly loss = loss(this);
@@ -99,8 +101,10 @@ export class GPT2 implements Decoder {
       `${start + T} tokens, but contextLength is ${contextLength}: the position table has no row beyond it`,
     );
     const tokens = this.tokenEmbedding.forward(ids, [B, T]);
-    const places = ctx.positions ?? Int32Array.from({ length: T }, (_, t) => start + t);
-    const positions = this.positionEmbedding.forward(places, ctx.positions ? [B, T] : [T]);
+    const next = nextPlace(ctx.caches?.[0]); // one, or one a row
+    const rows = ctx.positions ?? (typeof next === 'number' ? undefined : next);
+    const places = rows ?? Int32Array.from({ length: T }, (_, t) => start + t);
+    const positions = this.positionEmbedding.forward(places, rows ? [B, T] : [T]);
     const x = dropout(tokens.add(positions), p, ctx);
     return this.norm.forward(throughBlocks(this.blocks, x, ctx));
   }

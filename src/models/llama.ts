@@ -100,6 +100,7 @@ export class Llama implements Decoder {
   readonly blocks: Block[];
   readonly norm: RMSNorm;
   readonly lmHead?: Linear;
+  readonly unevenRows = true;
   readonly forward = forward(this);
   readonly nextLogits = nextLogits(this);
   readonly loss = loss(this);

@@ -69,6 +69,7 @@ export class Mixtral implements Decoder {
   readonly blocks: Block[];
   readonly norm: RMSNorm;
   readonly lmHead?: Linear;
+  readonly unevenRows = true;
   readonly forward = forward(this);
   readonly nextLogits = nextLogits(this);
 

@@ -1,6 +1,14 @@
 // B batch · T tokens · C = dModel channels · H heads · D head channels · F MLP width · V vocabulary
 
-import { attention, type AttentionCache, type Context, type LayerContext, Rotary } from '../attention/index.ts';
+import {
+  attention,
+  type AttentionCache,
+  type Context,
+  keysSeen,
+  type LayerContext,
+  nextPlace,
+  Rotary,
+} from '../attention/index.ts';
 import { dropout, Embedding, LayerNorm, Linear, MLP } from '../nn/index.ts';
 import { check, type Rng, type Tensor, tidy } from '../tensor/index.ts';
 import { type Decoder, type DecoderConfig, layerCaches, throughBlocks, forward, loss, nextLogits, embedded } from './decoder.ts';
@@ -55,13 +63,14 @@ class FusedAttention {
     const { nHead: H, dropout: p } = this.#config;
     const heads = this.qkvProj.forward(x).rearrange('B T (H D) -> B H T D', { H }); // D = 3 · head channels
     let [q, k, v] = heads.split(3);
-    const start = ctx.cache?.length ?? 0;
+    const start = nextPlace(ctx.cache);
     q = this.#rotary.apply(q, start);
     k = this.#rotary.apply(k, start);
     if (ctx.cache) [k, v] = ctx.cache.append(k, v);
     const y = attention(q, k, v, {
       causal: ctx.causal !== false,
       mask: ctx.mask,
+      ...keysSeen(ctx.cache, k.shape[2]),
       record: ctx.record,
       dropout: ctx.rng && p > 0 ? { p, seed: ctx.rng.fork() } : undefined,
     });
@@ -103,6 +112,7 @@ export class NeoX implements Decoder {
   readonly blocks: Block[];
   readonly norm: LayerNorm;
   readonly lmHead?: Linear;
+  readonly unevenRows = true;
   readonly forward = forward(this);
   readonly nextLogits = nextLogits(this);
   readonly loss = loss(this);

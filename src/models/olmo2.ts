@@ -1,6 +1,14 @@
 // B batch · T tokens · C = dModel channels · H heads · G key-value heads · D head channels · F MLP width · V vocabulary
 
-import { attention, type AttentionCache, type Context, type LayerContext, Rotary } from '../attention/index.ts';
+import {
+  attention,
+  type AttentionCache,
+  type Context,
+  keysSeen,
+  type LayerContext,
+  nextPlace,
+  Rotary,
+} from '../attention/index.ts';
 import { dropout, Embedding, Linear, RMSNorm, SwiGLU } from '../nn/index.ts';
 import { check, type Rng, type Tensor, tidy } from '../tensor/index.ts';
 import { type Decoder, type DecoderConfig, layerCaches, throughBlocks, forward, loss, nextLogits, embedded } from './decoder.ts';
@@ -54,7 +62,7 @@ class NormedAttention {
   }
   forward(x: Tensor, ctx: LayerContext): Tensor {
     const { nHead: H, nKvHead: G, dropout: p } = this.#config;
-    const start = ctx.cache?.length ?? 0;
+    const start = nextPlace(ctx.cache);
     const heads = (y: Tensor, n: number): Tensor => y.rearrange('B T (H D) -> B H T D', { H: n });
     const q = this.#rotary.apply(heads(this.qNorm.forward(this.qProj.forward(x)), H), start);
     let k = this.#rotary.apply(heads(this.kNorm.forward(this.kProj.forward(x)), G), start);
@@ -63,6 +71,7 @@ class NormedAttention {
     const y = attention(q, k, v, {
       causal: ctx.causal !== false,
       mask: ctx.mask,
+      ...keysSeen(ctx.cache, k.shape[2]),
       record: ctx.record,
       dropout: ctx.rng && p > 0 ? { p, seed: ctx.rng.fork() } : undefined,
     });
@@ -102,6 +111,7 @@ export class Olmo2 implements Decoder {
   readonly blocks: Block[];
   readonly norm: RMSNorm;
   readonly lmHead?: Linear;
+  readonly unevenRows = true;
   readonly forward = forward(this);
   readonly nextLogits = nextLogits(this);
   readonly loss = loss(this);
