@@ -21,6 +21,7 @@ import { idsAndTemplate, json, type LoadedPublished, loadPublished } from './exc
 /** Forms of export, and the types of weights that each can have. */
 export const exportTypes = {
   hf: ['f32', 'f16', 'bf16'],
+  pytorch: ['f32', 'f16', 'bf16'],
   gguf: ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_k'],
   onnx: ['f32', 'f16'],
   tfjs: ['f32', 'f16'],
@@ -65,9 +66,9 @@ export async function exportModel(
 ): Promise<Exported> {
   const notes = [...published.notes];
   const common = { form, source: published.source, path, notes };
-  if (form === 'hf' || form === 'tfjs') {
-    const write = { hf: writeHuggingFace, tfjs: writeTfjs }[form];
-    const { files, bytes } = await inNewFolder(path, async (folder) => write(folder, published, type));
+  if (form === 'hf' || form === 'pytorch' || form === 'tfjs') {
+    const write = { hf: writeHuggingFace, pytorch: writeHuggingFace, tfjs: writeTfjs }[form];
+    const { files, bytes } = await inNewFolder(path, async (folder) => write(folder, published, type, form));
     const dtype = type ?? (form === 'tfjs' ? 'f32' : 'kept');
     return { ...common, bytes, files, architecture: String(published.config['model_type']), dtype };
   }
@@ -163,18 +164,27 @@ async function writeTfjs(folder: string, published: Published, type?: ExportType
   return [...files, ...writeCompanions(folder, published, config)];
 }
 
-async function writeHuggingFace(folder: string, published: Published, type?: ExportType): Promise<string[]> {
+/** model.safetensors, or pytorch_model.bin as it was before; tensors that are tied in the source stay so in the latter. */
+async function writeHuggingFace(folder: string, published: Published, type?: ExportType, form?: ExportForm): Promise<string[]> {
   refuseOwn(published);
-  const { tensors } = published.weights;
+  const { tensors, tied } = published.weights;
   const entries = [...tensors].map(([name, { dtype, shape }]) => {
     const to = type !== undefined && floats.includes(dtype) ? (type.toUpperCase() as 'F32' | 'F16' | 'BF16') : dtype;
     const bytes = () => published.weights.read(name);
     if (to === dtype) return { name, dtype, shape, bytes };
     return { name, dtype: to, shape, bytes: () => fromFloat32(to as 'F32', toFloat32(dtype as 'F32', bytes())) };
   });
-  writeSafetensors(join(folder, 'model.safetensors'), entries, { format: 'pt' });
+  const file = form === 'pytorch' ? 'pytorch_model.bin' : 'model.safetensors';
+  if (form === 'pytorch') {
+    const bytesOf = new Map(entries.map(({ name, bytes }) => [name, bytes]));
+    const { writePytorch } = await import('../io/pytorch-write.ts');
+    writePytorch(
+      join(folder, file),
+      entries.map((entry) => ({ ...entry, bytes: bytesOf.get(tied?.get(entry.name) ?? entry.name)! })),
+    );
+  } else writeSafetensors(join(folder, file), entries, { format: 'pt' });
   const dtype = type === undefined ? {} : { torch_dtype: torchTypes[type as keyof typeof torchTypes] };
-  return ['model.safetensors', ...writeCompanions(folder, published, { ...published.config, ...dtype })];
+  return [file, ...writeCompanions(folder, published, { ...published.config, ...dtype })];
 }
 
 /** config.json and the tokenizer's files, as transformers and transformers.js look for them. */

@@ -59,6 +59,13 @@ test('import says what it found; the run writes the same in every form that it w
     container: 'TensorFlow.js',
   });
   expect(await write('from-tfjs')).toBe(text);
+  const pytorch = join(home, 'tiny-pytorch');
+  expect((await qkv('export', 'tiny', '--to', 'pytorch', '--out', pytorch, '--root', root)).code).toBe(0);
+  expect((await qkv('import', pytorch, 'name=from-pytorch', '--root', root, '--json')).result).toMatchObject({
+    ok: true,
+    container: 'PyTorch',
+  });
+  expect(await write('from-pytorch')).toBe(text);
 });
 
 test('nothing is overwritten but by --force; wrong words say what is right', async () => {
@@ -71,7 +78,7 @@ test('nothing is overwritten but by --force; wrong words say what is right', asy
   expect(Buffer.compare(readFileSync(join(out, 'model.safetensors')), before)).toBe(0);
   expect(await qkv('export', source)).toMatchObject({
     code: 2,
-    err: expect.stringContaining('--to hf|gguf|onnx|tfjs is missing'),
+    err: expect.stringContaining('--to hf|pytorch|gguf|onnx|tfjs is missing'),
   });
   expect(await qkv('export', source, '--to', 'onnx', '--dtype', 'q4_0')).toMatchObject({
     code: 2,

@@ -9,7 +9,8 @@ import { type ReadAt, readStoredZip } from './stored-zip.ts';
 // PyTorch's `.pt`, `.pth` and `.bin`: a pickle of a dictionary whose tensors point into raw storages. The pickle is interpreted, never run.
 // Two containers: a zip archive (since PyTorch 1.6), and before that pickles and storages one after the other.
 
-const storageDtypes: Record<string, SafetensorsDtype> = {
+/** What PyTorch calls the storages of each type. */
+export const storageDtypes: Record<string, SafetensorsDtype> = {
   'torch.FloatStorage': 'F32',
   'torch.DoubleStorage': 'F64',
   'torch.HalfStorage': 'F16',
@@ -287,6 +288,7 @@ function makeReader(
     tensors.set(name, { dtype: storage.dtype, shape, byteOffset: held.byteOffset + offset * width, byteLength });
   }
   const checked = new Set<string>();
+  const tied = tiedViews(views);
   const read = (name: string) => {
     const tensor = tensors.get(name);
     if (!tensor)
@@ -311,7 +313,19 @@ function makeReader(
     }
     target.set(bytes.subarray(offset, offset + target.length));
   };
-  return { metadata: new Map(), tensors, read, readInto, close };
+  return { metadata: new Map(), tensors, tied, read, readInto, close };
+}
+
+/** Tensors that show the same window of the same storage as an earlier one → that one's name. */
+function tiedViews(views: Map<string, View>): Map<string, string> {
+  const first = new Map<string, string>();
+  const tied = new Map<string, string>();
+  for (const [name, { storage, offset, shape, strides }] of views) {
+    const window = JSON.stringify([storage.key, offset, shape, strides]);
+    if (first.has(window)) tied.set(name, first.get(window)!);
+    else first.set(window, name);
+  }
+  return tied;
 }
 
 /** Row-major and without gaps: each stride is the product of the sizes behind it. */

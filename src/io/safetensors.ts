@@ -9,6 +9,8 @@ export interface SafetensorsReader extends SafetensorsHeader {
   read(name: string): Uint8Array;
   /** Fills `target` from byte `offset` of a tensor on: a window of a tensor that is larger than memory. */
   readInto(name: string, offset: number, target: Uint8Array): void;
+  /** Tensors that are the same memory as an earlier one → its name; only PyTorch's files say so. */
+  readonly tied?: ReadonlyMap<string, string>;
   /** `readInto` reads what it is asked for and no more: a large tensor can pass through a small window. */
   readonly windows?: boolean;
   /** Where a tensor lies, for a backend that reads files itself; whoever reads so asks afterwards whether the files are still the same. */

@@ -15,7 +15,7 @@ export interface ZipEntry {
 /** Reads `length` bytes at `position`. */
 export type ReadAt = (position: number, length: number) => Uint8Array;
 
-const MAX_ENTRIES = 10_000;
+export const MAX_ENTRIES = 10_000;
 const MAX_DIRECTORY = 16 * 2 ** 20;
 const NO_32 = 0xffffffff;
 
