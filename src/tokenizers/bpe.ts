@@ -38,6 +38,8 @@ const shortPiece = 40;
 /** Pieces longer than this are not remembered (UTF-16 units). */
 const cachedLength = 48;
 const cachedPieces = 1 << 18;
+/** Ids of all remembered pieces: four for each of them. */
+const cachedIds = 4 * cachedPieces;
 const noMerge = 0x7fffffff;
 
 export class Bpe implements Model {
@@ -121,7 +123,8 @@ export class Bpe implements Model {
   }
 
   encode(piece: string, out: IdList): void {
-    const cacheable = piece.length <= cachedLength;
+    // Without merges there is nothing to remember.
+    const cacheable = this.mergeCount > 0 && piece.length <= cachedLength;
     if (cacheable) {
       const place = this.#cache.get(piece);
       if (place !== undefined) {
@@ -136,8 +139,7 @@ export class Bpe implements Model {
   }
 
   #remember(piece: string, out: IdList, start: number, count: number): void {
-    // A place must fit 31 bits: 2²⁵ pooled ids of 64.
-    if (this.#cache.size >= cachedPieces || this.#poolLength + count >= 1 << 24) {
+    if (this.#cache.size >= cachedPieces || this.#poolLength + count > cachedIds) {
       this.#cache.clear();
       this.#poolLength = 0;
     }

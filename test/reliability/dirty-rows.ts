@@ -1,9 +1,10 @@
 /**
  * 40 kinds of dirty rows among good ones, and one endless line: the job ends, every kind is counted exactly, and all good rows are used.
  *
- *     npx tsx test/reliability/dirty-rows.ts [--rows=1000000] [--times=100] [--long=600000000] [--folder=/tmp/qkv-dirty-rows] [--cli=dist/cli/main.js]
+ *     npm run build && npx tsx test/reliability/dirty-rows.ts --cli=dist/cli/main.js [--rows=1000000] [--times=100] [--long=600000000] [--folder=/tmp/qkv-dirty-rows]
  *
  * Writes rows.jsonl and table.csv, runs `qkv data pack` on them, and compares its counts with what was planted. One JSON line; exit code 1 when a figure differs.
+ * Without `--cli` the sources run, with their loader in every thread: 80 MB more than what is installed takes.
  */
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -71,6 +72,9 @@ export const DIRTY_CSV: readonly Dirty[] = [
   ['empty cell', '1,', 'empty'],
   ['quotes, comma and line end', '1,"a ""b"", c\nd"', 'good', 'a "b", c\nd'],
 ];
+
+/** Resident bytes that rows of any kind and number may take. */
+const MOST_RESIDENT = { installed: 300e6, sources: 400e6 };
 
 export interface DirtyResult {
   rows: number;
@@ -197,12 +201,13 @@ export async function dirtyRows(
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const option = (name: string) => process.argv.find((a) => a.startsWith(`--${name}=`))?.split('=')[1];
   const folder = option('folder') ?? '/tmp/qkv-dirty-rows';
+  const cli = option('cli');
   const result = await dirtyRows(folder, {
     rows: Number(option('rows') ?? 1_000_000),
     times: Number(option('times') ?? 100),
     long: Number(option('long') ?? 600e6),
-    cli: option('cli'),
+    cli,
   });
   console.log(JSON.stringify({ ...result, bytesIn: statSync(join(folder, 'in/rows.jsonl')).size }));
-  process.exitCode = result.wrong.length === 0 && result.peakResident <= 500e6 ? 0 : 1;
+  process.exitCode = result.wrong.length === 0 && result.peakResident <= MOST_RESIDENT[cli ? 'installed' : 'sources'] ? 0 : 1;
 }
