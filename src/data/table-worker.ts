@@ -47,3 +47,4 @@ process.on('message', async (question: TableQuestion) => {
   }
   process.send?.(said);
 });
+process.send?.({ ready: true } satisfies TableAnswer);

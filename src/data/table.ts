@@ -3,6 +3,7 @@
  * stopped, and its heap may overflow; a thread whose one allocation goes past its heap takes everything down with it.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { stat } from 'node:fs/promises';
 import { bomb, changed, damagedTable } from './errors.ts';
 import { processFile } from './thread-file.ts';
 
@@ -19,12 +20,16 @@ export type TableAnswer =
   | { columns: string[]; rows: number }
   | { rows: Record<string, unknown>[]; share: number }
   | { end: true }
+  /** Unasked: the process has started. */
+  | { ready: true }
   | { failed: string; bomb?: number };
 
 /** Heap that decoding may take; a stretch of 32 MiB of text takes about 150 MB. */
 const HEAP_MIB = 512;
-/** Time without an answer after which a file counts as hostile: a batch takes a second. */
-const SILENCE_MS = 120_000;
+/** Time without an answer after which a file counts as hostile: a batch takes a second, and a small file has nothing that takes longer. */
+const silenceFor = (fileBytes: number): number => Math.min(120_000, 5000 + (1000 * fileBytes) / 2 ** 20);
+/** Starting the process takes this long at most. */
+const START_MS = 60_000;
 
 export interface TableOptions {
   /** Read only these columns. One that is not there is left out. */
@@ -51,8 +56,16 @@ const idle: Decoder[] = [];
 export async function* tableBatches(
   path: string,
   kind: TableKind,
-  { columns: only, silenceMs = SILENCE_MS, heapMib = HEAP_MIB }: TableOptions = {},
+  { columns: only, silenceMs: given, heapMib = HEAP_MIB }: TableOptions = {},
 ): AsyncGenerator<TableBatch> {
+  const silenceMs =
+    given ??
+    silenceFor(
+      await stat(path).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    );
   const at = idle.findIndex((d) => d.heapMib === heapMib);
   const decoder = at >= 0 ? idle.splice(at, 1)[0] : new Decoder(heapMib);
   let open = true;
@@ -92,6 +105,7 @@ export const CHANGED = 'changed';
 class Decoder {
   readonly #process: ChildProcess;
   #answered: ((answer: TableAnswer) => void) | undefined;
+  #ready = false;
   dead = false;
 
   constructor(readonly heapMib: number) {
@@ -101,7 +115,10 @@ class Decoder {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     });
-    this.#process.on('message', (answer: TableAnswer) => this.#answered?.(answer));
+    this.#process.on('message', (answer: TableAnswer) => {
+      if ('ready' in answer) this.#ready = true;
+      else this.#answered?.(answer);
+    });
     this.#process.on('error', (error) => this.#die(error.message));
     this.#process.on('exit', () => this.#die(DEAD));
   }
@@ -114,14 +131,21 @@ class Decoder {
     try {
       return await new Promise<TableAnswer>((resolve) => {
         this.#answered = resolve;
-        timer = setTimeout(() => {
+        // Counted in ticks, and once the process is there: neither its start nor time in which this process was stopped is the file's.
+        const tickMs = Math.min(100, silenceMs);
+        let started = 0;
+        let silent = 0;
+        timer = setInterval(() => {
+          if (this.#ready) silent += tickMs;
+          else started += tickMs;
+          if (silent < silenceMs && started < START_MS) return;
           this.dead = true;
           resolve({ failed: SLOW });
-        }, silenceMs);
+        }, tickMs);
         this.#process.send(question, (error) => error && this.#die(error.message));
       });
     } finally {
-      clearTimeout(timer);
+      clearInterval(timer);
       this.#answered = undefined;
     }
   }
