@@ -5,7 +5,7 @@ Mixtral's mixture of experts from transformers.
     python test/parity/make_torch.py test/parity/torch
 
 The weights are stored under our names (weights.safetensors), since these modules have no published format; golden.safetensors holds hidden
-states, logits, loss, gradients and greedy tokens.
+states, logits, loss, gradients and greedy tokens; oracle.json what the beam search of transformers finds.
 """
 
 import math
@@ -13,10 +13,11 @@ import os
 import sys
 
 import torch
-from golden import draw, spread, write
+from golden import beams, draw, spread, write
 from safetensors.torch import save_file
 from torch import nn
-from transformers import MixtralConfig
+from transformers import GenerationMixin, MixtralConfig, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutput
 from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock, load_balancing_loss_func
 
 B, S, T, V, C, H, F, N, NEW = 2, 11, 7, 37, 12, 3, 20, 2, 12
@@ -57,6 +58,23 @@ class Seq2Seq(nn.Module):
         return nn.functional.linear(y, self.embedding.weight), hidden
 
 
+class Writes(PreTrainedModel, GenerationMixin):
+    """A Seq2Seq behind one source, as transformers' beam search wants a model that writes on."""
+
+    config_class = PretrainedConfig
+
+    def __init__(self, model, source):
+        super().__init__(PretrainedConfig(vocab_size=V, num_hidden_layers=N))
+        self.model, self.source = model, source
+
+    def prepare_inputs_for_generation(self, input_ids, **_):
+        return {"input_ids": input_ids}
+
+    def forward(self, input_ids, **_):
+        source = self.source.expand(len(input_ids), -1)
+        return CausalLMOutput(logits=self.model(source, input_ids, torch.zeros_like(source).bool())[0])
+
+
 def ours(state):
     """Names and layout of torch.nn.Transformer*Layer → ours."""
     out = {}
@@ -84,10 +102,10 @@ def ours(state):
     return out
 
 
-def save(folder, state, golden, parameters):
+def save(folder, state, golden, parameters, **facts):
     os.makedirs(folder, exist_ok=True)
     save_file({k: t.detach().clone().contiguous() for k, t in state.items()}, os.path.join(folder, "weights.safetensors"))
-    write(folder, golden, parameters=parameters)
+    write(folder, golden, parameters=parameters, **facts)
 
 
 def transformer(folder, pre):
@@ -115,7 +133,8 @@ def transformer(folder, pre):
     golden = {"source": source, "lengths": torch.tensor(LENGTHS), "inputs": inputs, "labels": labels, "logits": logits, "greedy": text}
     grads = ours({key: p.grad for key, p in model.named_parameters()})
     golden |= {"loss": loss.reshape(1), **hidden, **{f"grad.{k}": g for k, g in grads.items()}}
-    save(folder, ours(model.state_dict()), golden, sum(p.numel() for p in model.parameters()))
+    found = beams(Writes(model, source[1:, : LENGTHS[1]]), torch.zeros(1, 1).long(), NEW, use_cache=False)
+    save(folder, ours(model.state_dict()), golden, sum(p.numel() for p in model.parameters()), beams=found)
 
 
 def recurrent(folder, kind, bidirectional, layers):

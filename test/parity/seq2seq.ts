@@ -45,7 +45,7 @@ export async function compareTransformer(name: string): Promise<ParityRow> {
   const folder = goldenRoot(`./torch/${name}`);
   const preNorm = name.includes('pre-norm');
   const model = new Transformer({ vocabSize: 37, dModel: 12, nHead: 3, dFF: 20, nLayer: 2, preNorm }, new Rng(0));
-  const { torch, parameters } = oracleOf(folder);
+  const { torch, parameters, beams } = oracleOf(folder);
   checkCount(name, model, parameters);
   const wanted = [...stateDict(model)].map(([key, t]) => ({ name: key, t }));
   fillTensors(`${folder}/weights.safetensors`, wanted, { strict: true });
@@ -64,6 +64,7 @@ export async function compareTransformer(name: string): Promise<ParityRow> {
     layers: { encoder: 2, decoder: 2 },
     normed: false,
     stored: (ours) => ours,
+    beams,
   });
   dispose(model);
   return { family: 'transformer', configuration: name, oracle: `torch ${torch}`, parameters: parameters!, ...row };
