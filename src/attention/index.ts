@@ -1,7 +1,7 @@
 export { attentionByLoops, attentionGradientsByLoops, type LoopOptions } from './attention-by-loops.ts';
 export { type Context, inLayer, type LayerContext } from './context.ts';
 export { CrossAttention, type CrossAttentionOptions, CrossCache, type CrossContext } from './cross-attention.ts';
-export { type AttentionCache, KVCache, selectRows } from './kv-cache.ts';
+export { type AttentionCache, KVCache, selectRows, type SteadyCache } from './kv-cache.ts';
 export { linearAttention, LinearAttentionState, linearFeatures } from './linear-attention.ts';
 export {
   bandMask,

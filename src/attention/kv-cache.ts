@@ -16,6 +16,14 @@ export interface AttentionCache extends Disposable {
   readonly bytes: number;
 }
 
+/** A cache whose next step is known from the last ones, so that steps can be queued without running the model (generate/stepper.ts). */
+export interface SteadyCache extends AttentionCache {
+  /** While this number stays, one token more moves everything on by one place; −1 before a step that is like no other. */
+  readonly rule: number;
+  /** One token was added without append. */
+  advance(): void;
+}
+
 /** Row b of `buffer` (B, …) becomes what row rows[b] was; of axis 2 only the first `filled` places are in use, when said. */
 export function selectRows(buffer: Tensor, rows: readonly number[], filled?: number): void {
   if (rows.every((from, b) => from === b)) return;
@@ -30,7 +38,8 @@ export function selectRows(buffer: Tensor, rows: readonly number[], filled?: num
  * Keys and values of the tokens already seen, for one layer: room for S tokens, set aside once and filled in place.
  * Decoding token by token with it gives what one full pass gives. Belongs to no scope; free it with `using` or dispose().
  */
-export class KVCache implements AttentionCache {
+export class KVCache implements SteadyCache {
+  readonly rule = 0;
   length = 0;
   /** Set by who fills the rows one by one; one token at a time may be added then. Not owned: one serves all layers. */
   rows?: UnevenRows;
@@ -80,6 +89,9 @@ export class KVCache implements AttentionCache {
       place(this.#k).copyFrom(k.slice(0, b, b + 1));
       place(this.#v).copyFrom(v.slice(0, b, b + 1));
     }
+  }
+  advance(): void {
+    this.length++;
   }
   /** Forgets everything after the first `length` tokens. */
   truncate(length: number): void {

@@ -1,12 +1,12 @@
 import { check, concat, Tensor } from '../tensor/index.ts';
-import { type AttentionCache, selectRows } from './kv-cache.ts';
+import { type SteadyCache, selectRows } from './kv-cache.ts';
 
 /**
  * The cache of a sliding window: a token sees itself and the `window` before it, so no more is kept and a text may go on for ever.
  * Keys lie in the order of their places (biases by distance stay right); there is room for two windows, and when it is full the last window
  * moves to the front: one copy every `window` tokens.
  */
-export class RotatingCache implements AttentionCache {
+export class RotatingCache implements SteadyCache {
   length = 0;
   readonly #k: Tensor;
   readonly #v: Tensor;
@@ -44,6 +44,15 @@ export class RotatingCache implements AttentionCache {
     for (const [held, x] of this.#pairs(...seen)) held.slice(2, 0, keep).copyFrom(x.slice(2, before + T - keep));
     this.#filled = keep;
     return seen;
+  }
+  /** The keys grow up to a window, then they slide, until there is no room. */
+  get rule(): number {
+    if (this.#filled < this.window) return 0;
+    return this.#filled < this.#room ? 1 + this.length - this.#filled : -1;
+  }
+  advance(): void {
+    this.length++;
+    this.#filled++;
   }
   #pairs(k: Tensor, v: Tensor): [Tensor, Tensor][] {
     return [

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { type KVCache, QuantizedCache, UnevenRows } from '../attention/index.ts';
-import { GPT2, Llama } from '../models/index.ts';
+import { type KVCache, QuantizedCache, RotatingCache, UnevenRows } from '../attention/index.ts';
+import { Gemma, GPT2, Llama } from '../models/index.ts';
 import { dispose, quantise, type WeightPrecision } from '../nn/index.ts';
 import { backend, memory, Rng } from '../tensor/index.ts';
 import type { Writer } from './generate.ts';
@@ -56,6 +56,53 @@ test('tables that end are met: rotary angles are made for 64 places, then for mo
   if (backend().prepare) expect(again.replayed).toBeGreaterThan(230);
   dispose(model);
 });
+
+const windows: Record<string, () => Writer & object> = {
+  'all layers': () => new Llama({ ...shape, contextLength: 400, nKvHead: 2, window: 30 }, new Rng(4)),
+  'every other layer': () =>
+    new Gemma({ ...shape, contextLength: 400, nKvHead: 2, headDim: 16, window: 30, globalEvery: 2 }, new Rng(4)),
+};
+/** Logits of 300 steps of two sequences, with a way back while the window slides and one to the beginning. */
+async function writeWithWindow(model: Writer, replay: boolean): Promise<{ logits: Float32Array[]; replayed: number }> {
+  const caches = model.newCaches(2);
+  expect(caches.some((c) => c instanceof RotatingCache)).toBe(true);
+  const stepper = new Stepper(model, caches, 2, { replay });
+  const logits: Float32Array[] = [];
+  let replayed = 0;
+  for (let n = 0; n < 300; n++) {
+    if (n === 50) for (const c of caches) c.truncate(40);
+    if (n === 150) for (const c of caches) c.truncate(0);
+    const run = model.nextLogits;
+    let ran = false;
+    Object.assign(model, {
+      nextLogits: (...a: Parameters<Writer['nextLogits']>) => {
+        ran = true;
+        return run(...a);
+      },
+    });
+    logits.push(await stepper.step(Int32Array.of((n * 7) % 41, (n * 11 + 3) % 41)));
+    Object.assign(model, { nextLogits: run });
+    if (!ran) replayed++;
+  }
+  stepper[Symbol.dispose]();
+  for (const c of caches) c[Symbol.dispose]();
+  return { logits, replayed };
+}
+test.each(Object.entries(windows))(
+  'rotating caches replay between two moves to the front, to the bit: %s',
+  async (_name, make) => {
+    const model = make();
+    await writeWithWindow(model, false); // makes the rotary tables
+    const live = memory.liveBytes;
+    const plain = await writeWithWindow(model, false);
+    const again = await writeWithWindow(model, true);
+    expect(again.logits).toEqual(plain.logits);
+    expect(plain.replayed).toBe(0);
+    if (backend().prepare) expect(again.replayed).toBeGreaterThan(240);
+    expect(memory.liveBytes).toBe(live);
+    dispose(model);
+  },
+);
 
 test('caches that are not known to grow by a place a token run the model', async () => {
   const model = models.GPT2();

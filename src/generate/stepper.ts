@@ -1,4 +1,4 @@
-import { type AttentionCache, KVCache } from '../attention/index.ts';
+import type { AttentionCache, SteadyCache } from '../attention/index.ts';
 import { noGrad, type Recording, recordStep, type Replay, replayOf, type Tensor, tidy } from '../tensor/index.ts';
 import type { Writer } from './generate.ts';
 
@@ -14,10 +14,11 @@ export const anglesFollowLength = ({ config }: Writer): boolean =>
  * again, moved on by a place, without running it (tensor/replay.ts). The results are the same to the bit.
  */
 export class Stepper implements Disposable {
-  /** Caches that grow by a place a token: only there the next step is known from the last ones. */
-  readonly #growing: readonly KVCache[] | undefined;
+  /** Only there the next step is known from the last ones. */
+  readonly #steady: readonly SteadyCache[] | undefined;
   #replay: Replay | undefined;
   #first = 0;
+  #rule = '';
   #watched: { place: number; recording: Recording }[] = [];
   #tries = 0;
 
@@ -27,8 +28,7 @@ export class Stepper implements Disposable {
     readonly B: number,
     { replay = true }: { replay?: boolean } = {},
   ) {
-    if (replay && !anglesFollowLength(model) && caches.every((c) => c instanceof KVCache))
-      this.#growing = caches as readonly KVCache[];
+    if (replay && !anglesFollowLength(model) && caches.every((c) => 'rule' in c)) this.#steady = caches as readonly SteadyCache[];
   }
 
   /** Whether steps are queued without running the model. */
@@ -38,12 +38,14 @@ export class Stepper implements Disposable {
   /** ids (B), one a sequence → starts the read of the logits (B, V) that follow. */
   step(ids: Int32Array): Promise<Float32Array> {
     const place = this.caches[0].length;
-    if (this.#replay && place - this.#first <= this.#replay.last) {
+    const rule = this.#steady?.map((c) => c.rule).join();
+    if (this.#replay && rule === this.#rule && place - this.#first <= this.#replay.last) {
       const read = this.#replay.run(place - this.#first, ids);
-      for (const c of this.#growing!) c.length++;
+      for (const c of this.#steady!) c.advance();
       return read as Promise<Float32Array>;
     }
-    const logits = this.#growing && this.#tries < TRIES ? this.#watch(place, ids) : this.#run(ids);
+    const known = rule !== undefined && !rule.includes('-') && this.#tries < TRIES;
+    const logits = known ? this.#watch(place, rule, ids) : this.#run(ids);
     const read = logits.read() as Promise<Float32Array>;
     logits.free();
     return read;
@@ -51,11 +53,12 @@ export class Stepper implements Disposable {
   #run(ids: Int32Array): Tensor {
     return tidy(() => noGrad(() => this.model.nextLogits(ids, [this.B, 1], { caches: this.caches })));
   }
-  #watch(place: number, ids: Int32Array): Tensor {
-    this.#replay?.[Symbol.dispose](); // it has come to the end of a table
+  #watch(place: number, rule: string, ids: Int32Array): Tensor {
+    this.#replay?.[Symbol.dispose](); // it has come to the end of a table, or of a window
     this.#replay = undefined;
     const { result, recording } = recordStep(ids, () => this.#run(ids));
-    if (this.#watched.length > 0 && this.#watched.at(-1)!.place !== place - 1) this.#watched = [];
+    if (rule !== this.#rule || this.#watched.at(-1)?.place !== place - 1) this.#watched = [];
+    this.#rule = rule;
     this.#watched.push({ place, recording });
     if (this.#watched.length < 3) return result;
     const [a, b, c] = this.#watched;
