@@ -26,15 +26,21 @@ export type TableAnswer =
 
 /** Heap that decoding may take; a stretch of 32 MiB of text takes about 150 MB. */
 const HEAP_MIB = 512;
-/** Time without an answer after which a file counts as hostile: a batch takes a second, and a small file has nothing that takes longer. */
-const silenceFor = (fileBytes: number): number => Math.min(120_000, 5000 + (1000 * fileBytes) / 2 ** 20);
+/**
+ * Time that decoding a whole file may take, ms: an honest one takes a tenth of it. It is what a few bytes cannot ask for more of, however they are spread over
+ * row groups.
+ */
+const timeFor = (fileBytes: number): number => 5000 + (2000 * fileBytes) / 2 ** 20;
+/** Time without an answer after which any file counts as hostile: a batch takes a second. */
+const SILENCE_MS = 120_000;
 /** Starting the process takes this long at most. */
 const START_MS = 60_000;
 
 export interface TableOptions {
   /** Read only these columns. One that is not there is left out. */
   columns?: readonly string[];
-  silenceMs?: number;
+  /** For the whole file; by its size otherwise. */
+  timeMs?: number;
   heapMib?: number;
 }
 
@@ -56,11 +62,11 @@ const idle: Decoder[] = [];
 export async function* tableBatches(
   path: string,
   kind: TableKind,
-  { columns: only, silenceMs: given, heapMib = HEAP_MIB }: TableOptions = {},
+  { columns: only, timeMs: given, heapMib = HEAP_MIB }: TableOptions = {},
 ): AsyncGenerator<TableBatch> {
-  const silenceMs =
+  let timeLeft =
     given ??
-    silenceFor(
+    timeFor(
       await stat(path).then(
         ({ size }) => size,
         () => 0,
@@ -70,7 +76,8 @@ export async function* tableBatches(
   const decoder = at >= 0 ? idle.splice(at, 1)[0] : new Decoder(heapMib);
   let open = true;
   const ask = async (question: TableQuestion): Promise<TableAnswer> => {
-    const answer = await decoder.ask(question, silenceMs);
+    const { answer, took } = await decoder.ask(question, Math.min(SILENCE_MS, timeLeft));
+    timeLeft -= took;
     if ('failed' in answer) {
       open = false;
       if (answer.bomb !== undefined) throw bomb(path, answer.bomb, 200);
@@ -89,7 +96,7 @@ export async function* tableBatches(
     }
     open = false;
   } finally {
-    if (open) await decoder.ask({ close: true }, silenceMs); // left in the middle
+    if (open) await decoder.ask({ close: true }, SILENCE_MS); // left in the middle
     if (decoder.dead) decoder.stop();
     else {
       decoder.rest();
@@ -123,18 +130,19 @@ class Decoder {
     this.#process.on('exit', () => this.#die(DEAD));
   }
 
-  async ask(question: TableQuestion, silenceMs: number): Promise<TableAnswer> {
-    if (this.dead) return { failed: DEAD };
+  /** The answer, and the milliseconds that it took. */
+  async ask(question: TableQuestion, silenceMs: number): Promise<{ answer: TableAnswer; took: number }> {
+    if (this.dead) return { answer: { failed: DEAD }, took: 0 };
+    let silent = 0;
     this.#process.ref();
     this.#process.channel?.ref();
     let timer: NodeJS.Timeout | undefined;
     try {
-      return await new Promise<TableAnswer>((resolve) => {
+      const answer = await new Promise<TableAnswer>((resolve) => {
         this.#answered = resolve;
         // Counted in ticks, and once the process is there: neither its start nor time in which this process was stopped is the file's.
         const tickMs = Math.min(100, silenceMs);
         let started = 0;
-        let silent = 0;
         timer = setInterval(() => {
           if (this.#ready) silent += tickMs;
           else started += tickMs;
@@ -144,6 +152,7 @@ class Decoder {
         }, tickMs);
         this.#process.send(question, (error) => error && this.#die(error.message));
       });
+      return { answer, took: silent };
     } finally {
       clearInterval(timer);
       this.#answered = undefined;

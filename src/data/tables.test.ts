@@ -135,9 +135,27 @@ test('what takes too long or too much is stopped, and the next file is read', as
   const read = async (options: object) => {
     for await (const _ of tableBatches(path, 'arrow', options)) void _;
   };
-  await expect(read({ silenceMs: 0 })).rejects.toMatchObject({ code: 'CORRUPT' });
+  await expect(read({ timeMs: 0 })).rejects.toMatchObject({ code: 'CORRUPT' });
   await read({});
 });
+
+test('a small Parquet file whose pages each ask for seconds is given up after five in all', async () => {
+  const text = Array.from({ length: 8000 }, (_, i) => (i % 2 ? 'aaaa' : 'bbbb'));
+  const column = { name: 'text', data: text, type: 'STRING', nullable: false, encoding: 'RLE_DICTIONARY' } as const;
+  const bytes = Buffer.from(parquetWriteBuffer({ codec: 'UNCOMPRESSED', rowGroupSize: 200, columnData: [column] }));
+  // Codes of one bit, 200 of them, become codes of no bits, 2³¹ of them.
+  let pages = 0;
+  for (let at = bytes.indexOf('0133aaaa', 0, 'hex'); at >= 0; at = bytes.indexOf('0133aaaa', at + 6, 'hex'), pages++)
+    bytes.write('00fdffffff01', at, 'hex');
+  expect(pages).toBe(40);
+  const path = put('.parquet', bytes);
+  const began = performance.now();
+  const read = async () => {
+    for await (const _ of tableBatches(path, 'parquet')) void _;
+  };
+  await expect(read()).rejects.toMatchObject({ code: 'CORRUPT', values: { detail: expect.stringContaining('come to an end') } });
+  expect(performance.now() - began).toBeLessThan(20_000);
+}, 40_000);
 
 test('Zstandard is read as what it holds, in several frames too; damage, cuts, bombs and huge windows are refused', async () => {
   const lines = many(5000).join('\n');
