@@ -7,7 +7,8 @@ test('9.2b a self-attention layer with relative positions reproduces a given 3-t
   using _ = scope('convolution');
   const rng = new Rng(92);
   const [B, T, C] = [2, 9, 5];
-  const kernel = [0, 1, 2].map(() => normal(rng, C, C)); // tap δ = −1, 0, 1: (C in, C out)
+  // Tap δ = −1, 0, 1: (C in, C out), with the deviation 1/√(3C) of a layer at its start, so that outputs are of order 1 and 1e-6 is a few roundings of f32.
+  const kernel = [0, 1, 2].map(() => normal(rng, C, C).mul(1 / Math.sqrt(3 * C)));
   const x = normal(rng, B, T, C);
 
   // The convolution: zero padding, then every window of 3 neighbours times the taps.
