@@ -25,8 +25,7 @@ import {
   PipelineTokenizer,
   type Tokenizer,
 } from '../tokenizers/index.ts';
-import { isPacked, type OpenOptions } from './text-data.ts';
-import { readOptions } from './texts.ts';
+import { isPacked, type OpenOptions, prepareOptions } from './text-data.ts';
 
 /**
  * The chat template of the first of these folders (or folders of these files) that has one; else ours, where the tokenizer has its two tokens.
@@ -92,10 +91,7 @@ export async function openDialogues(
         tokenizer,
         dialogues: dialogueEncoder(tokenizer, template),
         outDir: folder,
-        ...readOptions(config),
-        valFraction: whole ? 0 : config.valFraction,
-        split: whole ? 'tail' : config['data.split'],
-        maxRejected: config['data.maxRejected'],
+        ...prepareOptions(config, whole),
         ...rest,
       });
   const { answers, manifest, close } = prepared;

@@ -58,13 +58,18 @@ export async function openText(
     tokenizer,
     inThreads: inThreads(tokenizer),
     outDir: folder,
-    ...readOptions(config),
-    valFraction: whole ? 0 : config.valFraction,
-    split: whole ? 'tail' : config['data.split'],
-    maxRejected: config['data.maxRejected'],
+    ...prepareOptions(config, whole),
     ...rest,
   });
 }
+
+/** How the data is read and split. `whole`: nothing is kept for validation. */
+export const prepareOptions = (config: TrainConfig, whole: boolean) => ({
+  ...readOptions(config),
+  valFraction: whole ? 0 : config.valFraction,
+  split: whole ? ('tail' as const) : config['data.split'],
+  maxRejected: config['data.maxRejected'],
+});
 
 /** A window of packed text as its tokens see it: each belongs to a document, in which it has a place from 0. */
 export interface DocumentPlaces {

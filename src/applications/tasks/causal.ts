@@ -1,7 +1,7 @@
 // The next token of a text: what decoders are trained for. B batch · T tokens
 
 import { documentMask } from '../../attention/index.ts';
-import { type Batch, createBatches, evalBatches, mixBatches, type Prepared, type TokenStream } from '../../data/index.ts';
+import { type Batch, mixBatches, type Prepared, type TokenStream } from '../../data/index.ts';
 import { bitsPerByte, scoreBatches } from '../../evaluate/index.ts';
 import { generate } from '../../generate/index.ts';
 import type { Decoder } from '../../models/index.ts';
@@ -10,6 +10,7 @@ import { decodeStream, type Tokenizer } from '../../tokenizers/index.ts';
 import { specialIdOf } from '../special-tokens.ts';
 import { documentPlaces, type DocumentPlaces } from '../text-data.ts';
 import type { Task } from './task.ts';
+import { textWindows } from './text-windows.ts';
 
 type Window = Batch & Partial<DocumentPlaces>;
 
@@ -28,20 +29,17 @@ export function causalTask(
   validate: 'val' | 'train' = 'val',
   mixed: readonly MixedText[] = [],
 ): Task<Window> {
-  const { batch: batchSize, seed, order } = config;
-  const val = data[validate];
-  // A text that is only scored may be shorter than what the model can see.
-  const contextLength = validate === 'train' ? Math.max(1, Math.min(config.contextLength, val.length - 1)) : config.contextLength;
+  const { batch: batchSize, seed } = config;
+  const text = textWindows(config, data, validate);
+  const { val } = text;
   const counts = data.manifest[validate];
   const rest = 1 - mixed.reduce((sum, m) => sum + m.share, 0);
   const sources = [{ stream: data.train, weight: rest }, ...mixed.map((m) => ({ stream: m.data.train, weight: m.share }))];
   const each = sources.map(({ stream, weight }, i) => ({
-    batches: createBatches(stream, { batchSize, contextLength, seed: seed + 1_000_003 * i, order }),
+    batches: i === 0 ? text.batches : text.batchesOf(stream, seed + 1_000_003 * i),
     weight,
   }));
   const mixture = mixed.length > 0 ? mixBatches(each, { seed, batchSize }) : undefined;
-  const shape = { batchSize, contextLength, split: validate === 'val' ? 'validation' : 'other' };
-  evalBatches(val, shape).next(); // says what is too short before anything starts
 
   const loss: Task<Window>['loss'] = (batch, ctx) => {
     if (!batch.documents) return model.loss(batch, ctx);
@@ -62,19 +60,17 @@ export function causalTask(
   };
 
   return {
+    ...text.about,
     trainTokens: sources.reduce((n, { stream }) => n + stream.length, 0),
-    valTokens: val.length,
-    manifest: data.manifest,
     at(m) {
       const cursor = m * batchSize;
-      if (!mixture) return window(each[0].batches.at(cursor), () => data.train);
+      if (!mixture) return window(text.at(m), () => data.train);
       return window(mixture.at(cursor), (row) => sources[mixture.sourceOf(cursor + row).source].stream);
     },
     tokensIn: ({ shape: [B, T] }) => B * T,
     loss,
     async evaluate({ batches: most, stop, onBatch } = {}) {
-      const windows = evalBatches(val, { ...shape, maxWindows: most === undefined ? undefined : most * batchSize });
-      const of = most ?? Math.ceil(val.length / contextLength / batchSize);
+      const { windows, of } = text.evaluation(most);
       const score = await scoreBatches(
         (b: Window) => loss(b, {}),
         mapped(windows, (b) => window(b, () => val)),
@@ -90,10 +86,10 @@ export function causalTask(
       if (ids.length === 0) return undefined;
       const stopIds = [specialIdOf(tokenizer, 'end')].filter((id) => id !== undefined);
       const stream = decodeStream(tokenizer);
-      let text = '';
+      let written = '';
       for await (const id of generate(model, ids, { maxTokens, temperature: 0.8, topK: 50, seed: from, stopIds }))
-        text += stream.push(id);
-      return { prompt, text: text + stream.end() };
+        written += stream.push(id);
+      return { prompt, text: written + stream.end() };
     },
     close() {
       data.close();

@@ -1,6 +1,6 @@
-// Windows of text as encoders read them, with tokens hidden. B batch · T tokens of a window
+// Text as encoders read it, with tokens hidden. B batch · T tokens of a window
 
-import { type Batch, createBatches, evalBatches, IGNORE_INDEX, type Prepared } from '../../data/index.ts';
+import { IGNORE_INDEX } from '../../data/index.ts';
 import type { TrainConfig } from '../../settings/index.ts';
 import { Rng } from '../../tensor/index.ts';
 import type { Tokenizer } from '../../tokenizers/index.ts';
@@ -10,27 +10,6 @@ import { wordNumbers } from '../words.ts';
 
 /** The seed of what is random in micro-batch m, whatever came before. */
 export const seedOf = (seed: number, m: number): number => new Rng(seed + 0x3a5c * (m + 1)).fork();
-
-/** Windows for training by number, and for evaluation in order. `marks`: tokens of the context that are no text ([CLS], [SEP]). */
-export function encoderText(config: TrainConfig, data: Prepared, validate: 'val' | 'train', marks: number) {
-  const { batch: batchSize, seed, order } = config;
-  const contextLength = config.contextLength - marks;
-  const val = data[validate];
-  const batches = createBatches(data.train, { batchSize, contextLength, seed, order });
-  const shape = { batchSize, contextLength, split: validate === 'val' ? 'validation' : 'other' };
-  evalBatches(val, shape).next(); // says what is too short before anything starts
-  return {
-    val,
-    contextLength,
-    /** What every task on text says of its data. */
-    about: { trainTokens: data.train.length, valTokens: val.length, manifest: data.manifest, close: () => data.close() },
-    at: (m: number): Batch => batches.at(m * batchSize),
-    evaluation(most?: number): { windows: Generator<Batch>; of: number } {
-      const windows = evalBatches(val, { ...shape, maxWindows: most === undefined ? undefined : most * batchSize });
-      return { windows, of: most ?? Math.ceil(val.length / contextLength / batchSize) };
-    },
-  };
-}
 
 export interface Hidden {
   inputs: Int32Array;

@@ -9,8 +9,9 @@ import type { Tokenizer } from '../../tokenizers/index.ts';
 import { fillMasks } from '../fill-mask.ts';
 import { specialId } from '../special-tokens.ts';
 import { mapped } from './causal.ts';
-import { encoderText, framing, type Hidden, hiding, seedOf } from './encoder-text.ts';
+import { framing, type Hidden, hiding, seedOf } from './encoder-text.ts';
 import type { Task } from './task.ts';
+import { textWindows } from './text-windows.ts';
 
 /**
  * Masked LM (Devlin et al. 2018, §3.1): [CLS], a window of the text, [SEP]; other tokens are hidden every time a window comes by (Liu et al. 2019, §4.1).
@@ -23,7 +24,7 @@ export function maskedTask(
   data: Prepared,
   validate: 'val' | 'train' = 'val',
 ): Task<Hidden & MaskedBatch> {
-  const text = encoderText(config, data, validate, 2);
+  const text = textWindows(config, data, validate, 2);
   const framed = framing(tokenizer);
   const hide = hiding(config, model.bert.config.vocabSize, tokenizer);
   const hidden = ({ inputs, shape: [B, T] }: { inputs: Int32Array; shape: readonly [number, number] }, rng: Rng) => ({

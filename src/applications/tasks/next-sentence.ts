@@ -9,9 +9,10 @@ import type { Tokenizer } from '../../tokenizers/index.ts';
 import { nextSentence } from '../../train/index.ts';
 import { specialId } from '../special-tokens.ts';
 import { mapped } from './causal.ts';
-import { encoderText, type Hidden, hiding, seedOf } from './encoder-text.ts';
+import { type Hidden, hiding, seedOf } from './encoder-text.ts';
 import { filledSample } from './masked.ts';
 import type { Task } from './task.ts';
+import { textWindows } from './text-windows.ts';
 
 /** [CLS] A [SEP] B [SEP]: A is the first half of a window, B its second, or as much from anywhere else. Devlin et al. 2018, §3.1. */
 export function nextSentenceTask(
@@ -21,7 +22,7 @@ export function nextSentenceTask(
   data: Prepared,
   validate: 'val' | 'train' = 'val',
 ): Task<Hidden & SegmentedBatch> {
-  const text = encoderText(config, data, validate, 3);
+  const text = textWindows(config, data, validate, 3);
   const [first, last] = (['first', 'last'] as const).map((name) => specialId(tokenizer, name));
   const hide = hiding(config, model.bert.config.vocabSize, tokenizer);
 

@@ -8,8 +8,9 @@ import { noGrad, Rng, scope } from '../../tensor/index.ts';
 import type { Tokenizer } from '../../tokenizers/index.ts';
 import { findReplaced } from '../find-replaced.ts';
 import { mapped } from './causal.ts';
-import { encoderText, framing, hiding, seedOf } from './encoder-text.ts';
+import { framing, hiding, seedOf } from './encoder-text.ts';
 import type { Task } from './task.ts';
+import { textWindows } from './text-windows.ts';
 
 type ReplacedBatch = ElectraBatch & { targetTokens: number };
 
@@ -21,7 +22,7 @@ export function replacedTask(
   data: Prepared,
   validate: 'val' | 'train' = 'val',
 ): Task<ReplacedBatch> {
-  const text = encoderText(config, data, validate, 2);
+  const text = textWindows(config, data, validate, 2);
   const framed = framing(tokenizer);
   const hide = hiding(config, model.bert.config.vocabSize, tokenizer);
 

@@ -1,6 +1,6 @@
 // Spans cut out of a text, to be written again: T5's own training. B batch · S source tokens · T target tokens
 
-import { createBatches, evalBatches, type Prepared } from '../../data/index.ts';
+import type { Prepared } from '../../data/index.ts';
 import { scoreBatches } from '../../evaluate/index.ts';
 import type { EncoderDecoder, PairBatch } from '../../models/index.ts';
 import type { TrainConfig } from '../../settings/index.ts';
@@ -12,6 +12,7 @@ import { writeAbout } from '../write-about.ts';
 import { mapped } from './causal.ts';
 import { seedOf } from './encoder-text.ts';
 import type { Task } from './task.ts';
+import { textWindows } from './text-windows.ts';
 
 type SpanBatch = PairBatch & { targetTokens: number };
 
@@ -23,13 +24,11 @@ export function spansTask(
   data: Prepared,
   validate: 'val' | 'train' = 'val',
 ): Task<SpanBatch> {
-  const { batch: batchSize, contextLength, seed, order, maskRate: rate, meanSpan } = config;
+  const { seed, maskRate: rate, meanSpan } = config;
+  const text = textWindows(config, data, validate);
+  const { val, contextLength } = text;
   const [padId, endId] = [specialId(tokenizer, 'pad'), specialId(tokenizer, 'end')];
   const sentinels = sentinelIds(tokenizer, 1 + Math.max(1, Math.round((rate * contextLength) / meanSpan)));
-  const val = data[validate];
-  const batches = createBatches(data.train, { batchSize, contextLength, seed, order });
-  const shape = { batchSize, contextLength, split: validate === 'val' ? 'validation' : 'other' };
-  evalBatches(val, shape).next();
 
   const corrupted = (
     { inputs, shape: [B, L] }: { inputs: Int32Array; shape: readonly [number, number] },
@@ -56,15 +55,12 @@ export function spansTask(
   };
 
   return {
-    trainTokens: data.train.length,
-    valTokens: val.length,
-    manifest: data.manifest,
-    at: (m) => corrupted(batches.at(m * batchSize), new Rng(seedOf(seed, m))),
+    ...text.about,
+    at: (m) => corrupted(text.at(m), new Rng(seedOf(seed, m))),
     tokensIn: ({ sourceShape: [B, S], shape: [, T] }) => B * (S + T),
     loss: (batch, ctx) => model.loss(batch, ctx),
     async evaluate({ batches: most, stop, onBatch } = {}) {
-      const windows = evalBatches(val, { ...shape, maxWindows: most === undefined ? undefined : most * batchSize });
-      const of = most ?? Math.ceil(val.length / contextLength / batchSize);
+      const { windows, of } = text.evaluation(most);
       const each = mapped(windows, (b, i) => corrupted(b, new Rng(seedOf(0, i))));
       return scoreBatches((b: SpanBatch) => model.loss(b), each, { stop, onBatch: onBatch && ((done) => onBatch(done, of)) });
     },
@@ -78,6 +74,5 @@ export function spansTask(
       const { ids } = await writeAbout(model, source, { startId: padId, endId, maxTokens });
       return { prompt: tokenizer.decode(source.subarray(0, -1)), text: ` → ${tokenizer.decode(ids)}` };
     },
-    close: () => data.close(),
   };
 }

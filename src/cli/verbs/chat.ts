@@ -4,14 +4,14 @@ import { createInterface } from 'node:readline';
 import { type Answer, Chat } from '../../applications/chat.ts';
 import { chatTemplateOf } from '../../applications/dialogues.ts';
 import { QkvError } from '../../errors.ts';
-import { dispose, quantise, type WeightPrecision, weightPrecisions } from '../../nn/index.ts';
+import { dispose, quantise, type WeightPrecision } from '../../nn/index.ts';
 import { count } from '../format.ts';
 import { loadRun } from '../load-run.ts';
 import { here } from '../messages/index.ts';
 import { type Output, printable } from '../output.ts';
 import { stopOnSignals, turn } from '../signals.ts';
 import type { Verb } from '../verb.ts';
-import { type GenerateSettings, generateSettings, readGenerateSettings } from './generate.ts';
+import { type GenerateSettings, generateSettings, readGenerateSettings, weightsFlag } from './generate.ts';
 import { rootFlag } from './runs.ts';
 import { encodeText } from './tok.ts';
 
@@ -27,11 +27,7 @@ export const chat: Verb = {
   settings: chatSettings,
   flags: [
     { name: 'system', takes: 'text', about: { en: 'what the model is told first', zh: '先告诉模型的话' } },
-    {
-      name: 'weights',
-      takes: [...weightPrecisions],
-      about: { en: 'keeps the weights in fewer bits', zh: '用更少的位存放权重' },
-    },
+    weightsFlag,
     rootFlag,
   ],
   examples: [

@@ -14,7 +14,7 @@ import { compareTexts, markReplaced } from '../use-encoder.ts';
 import { type LoadedRun, loadAnyRun } from '../load-run.ts';
 import { printable } from '../output.ts';
 import { stopOnSignals, turn } from '../signals.ts';
-import type { Args, Verb } from '../verb.ts';
+import type { Args, Flag, Verb } from '../verb.ts';
 import { rootFlag } from './runs.ts';
 import { encodeText } from './tok.ts';
 
@@ -105,6 +105,15 @@ export function readGenerateSettings(args: Pick<Args, 'settings'>): GenerateSett
 /** `stop=\n` as a person types it. */
 const unescaped = (text: string) => text.replaceAll('\\n', '\n').replaceAll('\\t', '\t');
 
+export const weightsFlag: Flag = {
+  name: 'weights',
+  takes: [...weightPrecisions],
+  about: {
+    en: 'keeps the weights in fewer bits: less memory, faster, slightly less exact',
+    zh: '用更少的位存放权重：省内存、更快、略欠精确',
+  },
+};
+
 export const generate: Verb = {
   name: 'generate',
   about: {
@@ -116,14 +125,7 @@ export const generate: Verb = {
   flags: [
     { name: 'truncate', takes: ['left'], about: { en: 'a prompt that is too long keeps its end', zh: '提示过长时保留末尾' } },
     { name: 'file', takes: 'text', about: { en: 'a file with a prompt a line', zh: '每行一个提示的文件' } },
-    {
-      name: 'weights',
-      takes: [...weightPrecisions],
-      about: {
-        en: 'keeps the weights in fewer bits: less memory, faster, slightly less exact',
-        zh: '用更少的位存放权重：省内存、更快、略欠精确',
-      },
-    },
+    weightsFlag,
     rootFlag,
   ],
   examples: [
