@@ -9,7 +9,9 @@ export default defineConfig({
     pool: 'forks',
     execArgv: ['--expose-gc'], // a test of the garbage collector's part
     maxWorkers: 2,
-    testTimeout: 60_000,
+    setupFiles: ['test/setup.ts'],
+    testTimeout: 300_000, // for what hangs: how long a test takes is not what it tests
+    hookTimeout: 300_000,
     reporters: report ? ['default', ['json', { outputFile: report }]] : ['default'],
   },
 });
