@@ -1,6 +1,6 @@
 /** `hub:ORG/NAME` as a source of `qkv data`, on a hub of this machine that has the faults of a network. */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -30,6 +30,16 @@ let faults: { cuts?: number[]; spoil?: boolean; status?: number };
 let asked: { path: string; range?: string }[];
 let hub: Server;
 let endpoint: string;
+
+/** Cuts the connection when the other side has put `kept` bytes of a file aside; a cut after some time would take from it what is on its way. */
+function cutWhenKept(bytes: Buffer, kept: number, cut: () => void): void {
+  const timer = setInterval(() => {
+    const partial = (readdirSync(folder, { recursive: true }) as string[]).find((f) => f.endsWith(`${sha256(bytes)}.incomplete`));
+    if (partial === undefined || statSync(join(folder, partial)).size < kept) return;
+    clearInterval(timer);
+    cut();
+  }, 5);
+}
 
 beforeEach(() => {
   faults = {};
@@ -72,7 +82,8 @@ beforeAll(async () => {
     response.writeHead(from > 0 ? 206 : 200, head);
     const cut = name === 'data/a.jsonl' ? faults.cuts?.shift() : undefined;
     if (cut === undefined) return void response.end(sent.subarray(from));
-    response.write(sent.subarray(from, from + cut), () => setTimeout(() => response.destroy(), 20));
+    response.write(sent.subarray(from, from + cut));
+    cutWhenKept(bytes, from + cut, () => response.destroy());
   });
   await new Promise<void>((done) => hub.listen(0, '127.0.0.1', done));
   endpoint = `http://127.0.0.1:${(hub.address() as AddressInfo).port}`;

@@ -81,7 +81,7 @@ if (isStarted()) {
   // The reader of a pipe may go away (`qkv runs | head -1`): that is no fault. A run that trains goes on without telling; everything else ends.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
+      if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET') throw error;
       if (current) current.closed = true;
       if (!outlivesItsReader(process.argv.slice(2))) process.exit(0);
     });

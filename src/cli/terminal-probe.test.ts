@@ -17,7 +17,7 @@ function terminal(answer: string | undefined) {
     isTTY: true,
     write(text: string) {
       written.push(text);
-      if (answer !== undefined && text.endsWith('\x1b[6n')) setImmediate(() => input.emit('data', Buffer.from(answer)));
+      if (answer !== undefined && text.endsWith('\x1b[6n')) queueMicrotask(() => input.emit('data', Buffer.from(answer))); // before any timer;
     },
   };
   return { input, output, written, modes };
