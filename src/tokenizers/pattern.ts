@@ -1,4 +1,6 @@
-/** Split patterns: the published ones, and a checked translation from the dialect of `tokenizer.json` (Oniguruma) to JavaScript. */
+/** Split patterns: the published ones, and the way of any pattern of a `tokenizer.json` to a regular expression of JavaScript. */
+import { escapeCharacter, translatePattern, type TranslatedPattern } from './pattern-reader.ts';
+import { countSteps } from './pattern-steps.ts';
 import { tokenizerError } from './tokenizer.ts';
 
 const cjk = '\\p{Han}\\p{Hiragana}\\p{Katakana}';
@@ -28,18 +30,12 @@ export type SplitPatternName = keyof typeof splitPatterns;
 
 /** The longest pattern that is read from a file, in characters. */
 const maxPatternLength = 8192;
-/** Unbounded repeats in one alternative; bounds the time of a failing match by a polynomial of this degree. */
-const maxRepeats = 6;
-/** Repeats of any kind in one alternative. */
-const maxChoices = 12;
-const maxDepth = 32;
-
 /**
  * A split pattern as a JavaScript regular expression with flags `gv`, equal to what Oniguruma matches:
  * `\s` is White_Space (JavaScript's own adds U+FEFF and lacks U+0085), `\d` Nd, `\w` Alphabetic, marks, Nd and Pc; `(?i:…)` is written out.
  *
  * A file may be hostile, so a pattern is held to a form that cannot take exponential time (a repeat stands over one character or a fixed sequence:
- * no nested repeats, no alternatives under a repeat, no back-references), and one that is not ours is tried on texts made to be slow.
+ * no nested repeats, no alternatives under a repeat, no back-references), and the steps of one that is not ours are counted on texts made to be slow.
  * Throws TOKENIZER with the place otherwise.
  */
 export function compilePattern(pattern: string): RegExp {
@@ -47,59 +43,43 @@ export function compilePattern(pattern: string): RegExp {
     throw tokenizerError(`split pattern: ${pattern.length} characters; the limit is ${maxPatternLength}`, {
       length: pattern.length,
     });
-  const reader = new PatternReader(pattern);
-  const compiled = new RegExp(reader.read(), 'gv');
-  if (!trusted.has(pattern)) refuseSlow(compiled, reader.atoms, pattern);
+  const translated = translatePattern(pattern);
+  const compiled = new RegExp(translated.source, 'gv');
+  if (!trusted.has(pattern)) refuseSlow(translated, pattern);
   return compiled;
 }
 
 /** Ours, and a published one (DeepSeek) that is quadratic on runs of blanks alone. */
 const trusted: ReadonlySet<string> = new Set([...Object.values(splitPatterns), '\\s+$']);
 
-/** A match attempt at every place of a text this long must be done within `slowMs`; a linear pattern needs some 0.3 ms, a quadratic one 10. */
-const probeLength = 4_096;
-const slowMs = 5;
-/** After this long in all, a probe must be plainly fast: a file is refused soon, however many odd sets its pattern has. */
-const patienceMs = 50;
-const plainlyFastMs = 1;
-const maxRuns = 64;
+/** A pattern that takes n²/4 steps on n characters takes 256 for each character of a probe; the published ones take some 20. */
+const probeLength = 1_024;
+const maxStepsPerCharacter = 200;
+/** Different repeats of one pattern: each costs two probes. */
+const maxRepeats = 64;
 
-/**
- * Refuse a pattern whose time grows faster than the text: each of its single characters is tried as a long run, alone and before an odd end.
- * The runs grow by half, so that even a steep pattern is caught soon after it passes the limit; the best of three tries counts, for a busy machine.
- */
-function refuseSlow(compiled: RegExp, atoms: readonly string[], pattern: string): void {
-  const runs = new Set<string>();
-  for (const atom of new Set(atoms)) {
-    const one = new RegExp(atom, 'v');
-    // Of each set the first few members of a sample of all kinds of characters.
-    runs.add(
-      [...sampleCharacters]
-        .filter((c) => one.test(c))
-        .slice(0, 2)
-        .join(''),
-    );
-  }
-  const began = performance.now();
-  for (const run of [...runs].slice(0, maxRuns)) {
-    if (run === '') continue;
-    for (let length = 8; length <= probeLength; length = Math.ceil(length * 1.5)) {
-      const text = run.repeat(Math.ceil(length / run.length)).slice(0, length);
-      for (const probe of [text, `${text}\u0001`]) {
-        let best = Number.POSITIVE_INFINITY;
-        const limit = performance.now() - began > patienceMs ? plainlyFastMs : slowMs;
-        for (let attempt = 0; attempt < (best > 4 * limit ? 2 : 3) && best > limit; attempt++) {
-          const started = performance.now();
-          probe.replace(compiled, '');
-          best = Math.min(best, performance.now() - started);
-        }
-        if (best > limit)
-          throw tokenizerError(
-            `split pattern: ${Math.round(best)} ms on ${probe.length} characters, so a long text would take for ever: ${JSON.stringify(pattern.slice(0, 200))}`,
-            { pattern: pattern.slice(0, 200) },
-          );
-      }
-    }
+/** Refuse a pattern whose time grows faster than the text: what it repeats is tried as a long run, alone and before an odd end. */
+function refuseSlow({ match, repeats, characters }: TranslatedPattern, pattern: string): void {
+  const refuse = (why: string): never => {
+    const shown = pattern.slice(0, 200);
+    throw tokenizerError(`split pattern: ${why}: ${JSON.stringify(shown)}`, { pattern: shown });
+  };
+  const sample = [...sampleCharacters, ...characters];
+  /** Two members of a set where it stands alone, one in a sequence. */
+  const members = (set: string, _: number, all: readonly string[]): string => {
+    const one = new RegExp(`^(?:${set})$`, 'v');
+    const found = sample.filter((c) => one.test(c));
+    return found.slice(0, all.length > 1 ? 1 : 2).join('');
+  };
+  const runs = new Set(repeats.map((sets) => sets.map(members).join('')));
+  runs.delete('');
+  if (runs.size > maxRepeats) refuse(`${runs.size} different repeats; the limit is ${maxRepeats}`);
+  const most = maxStepsPerCharacter * probeLength;
+  for (const run of runs) {
+    const text = run.repeat(Math.ceil(probeLength / run.length)).slice(0, probeLength);
+    for (const probe of [text, `${text}\u0001`])
+      if (countSteps(match, probe, most) > most)
+        refuse(`over ${most} steps on ${probeLength} characters, so a long text would take for ever`);
   }
 }
 
@@ -108,296 +88,4 @@ const sampleCharacters = 'a A 1 \n\r\t_-.\'"/<中あアéЖא한ª²\u0301€\u0
 /** A text as a pattern that matches exactly it. */
 export function literalPattern(text: string): RegExp {
   return new RegExp(Array.from(text, escapeCharacter).join(''), 'gv');
-}
-
-/** One translated node: its source and what decides whether it may be repeated without end. */
-interface Node {
-  source: string;
-  /** A fixed sequence of characters or sets: no choice inside, so that repeating it is unambiguous. */
-  fixed: boolean;
-  /** Repeats without end on the longest path. */
-  repeats: number;
-  /** Parts on the longest path that may match more or less: each may double the time of a failing match. */
-  choices: number;
-  /** How many characters of a match it may at most spell out, to bound `{n}` of `{n}`. */
-  weight: number;
-  /** A place between characters: `^`, `$`, a look-around. It cannot be repeated. */
-  place?: boolean;
-}
-
-class PatternReader {
-  #at = 0;
-  #groups = 0;
-  #depth = 0;
-  readonly #chars: string[];
-  /** The sources of all single characters and sets. */
-  readonly atoms: string[] = [];
-
-  constructor(readonly pattern: string) {
-    this.#chars = Array.from(pattern);
-  }
-
-  read(): string {
-    const node = this.#alternatives(false);
-    if (this.#at < this.#chars.length) this.#refuse('")" without "("');
-    return node.source;
-  }
-
-  #refuse(why: string): never {
-    throw tokenizerError(`split pattern: ${why} at character ${this.#at + 1} of ${JSON.stringify(this.pattern.slice(0, 200))}`, {
-      pattern: this.pattern.slice(0, 200),
-      at: this.#at,
-    });
-  }
-
-  #peek(ahead = 0): string {
-    return this.#chars[this.#at + ahead] ?? '';
-  }
-
-  #take(text: string): boolean {
-    for (let i = 0; i < text.length; i++) if (this.#peek(i) !== text[i]) return false;
-    this.#at += text.length;
-    return true;
-  }
-
-  #alternatives(ignoreCase: boolean): Node {
-    if (++this.#depth > maxDepth) this.#refuse(`more than ${maxDepth} groups inside each other`);
-    const nodes = [this.#sequence(ignoreCase)];
-    while (this.#take('|')) nodes.push(this.#sequence(ignoreCase));
-    this.#depth--;
-    return {
-      source: nodes.map((n) => n.source).join('|'),
-      fixed: nodes.length === 1 && nodes[0].fixed,
-      repeats: Math.max(...nodes.map((n) => n.repeats)),
-      choices: Math.max(...nodes.map((n) => n.choices)) + (nodes.length > 1 ? 1 : 0),
-      weight: nodes.reduce((sum, n) => sum + n.weight, 0),
-    };
-  }
-
-  #sequence(ignoreCase: boolean): Node {
-    const all: Node = { source: '', fixed: true, repeats: 0, choices: 0, weight: 0 };
-    while (this.#at < this.#chars.length && this.#peek() !== '|' && this.#peek() !== ')') {
-      if (this.#take('(?i)')) ignoreCase = true;
-      else {
-        const node = this.#repeated(ignoreCase);
-        all.source += node.source;
-        all.fixed &&= node.fixed;
-        all.repeats += node.repeats;
-        all.choices += node.choices;
-        all.weight += node.weight;
-      }
-    }
-    if (all.choices > maxChoices) this.#refuse(`more than ${maxChoices} repeats in one alternative`);
-    if (all.repeats > maxRepeats) this.#refuse(`more than ${maxRepeats} unbounded repeats in one alternative`);
-    return all;
-  }
-
-  #repeated(ignoreCase: boolean): Node {
-    const atom = this.#atom(ignoreCase);
-    const bounds = this.#bounds();
-    if (!bounds) return atom;
-    if (atom.place) this.#refuse('a repeat of a place between characters (^, $, \\A, \\z or a look-around)');
-    const { source: mark, min, max, braces } = bounds;
-    if (max > 1 && !atom.fixed) this.#refuse('a repeat over a part that has choices of its own (may take exponential time)');
-    const times = max === Number.POSITIVE_INFINITY ? Math.max(min, 1) : max;
-    const node: Node = {
-      source: `${atom.source}${mark}`,
-      fixed: min === max && atom.fixed,
-      repeats: atom.repeats + (max > 1000 ? 1 : 0),
-      choices: atom.choices + (min !== max ? 1 : 0),
-      weight: atom.weight * times,
-    };
-    if (node.weight > 10_000) this.#refuse('counted repeats that spell out more than 10,000 characters');
-    if (this.#take('?')) node.source += '?';
-    else if (!braces && this.#take('+')) {
-      // Possessive: what a look-ahead captured is never given back.
-      node.source = `(?=(${node.source}))\\${++this.#groups}`;
-    }
-    if (this.#bounds()) this.#refuse('a repeat of a repeat');
-    return { ...node, source: `(?:${node.source})` };
-  }
-
-  #bounds(): { source: string; min: number; max: number; braces: boolean } | undefined {
-    const infinity = Number.POSITIVE_INFINITY;
-    if (this.#take('*')) return { source: '*', min: 0, max: infinity, braces: false };
-    if (this.#take('+')) return { source: '+', min: 1, max: infinity, braces: false };
-    if (this.#take('?')) return { source: '?', min: 0, max: 1, braces: false };
-    if (this.#peek() !== '{') return undefined;
-    const text = this.#chars.slice(this.#at, this.#at + 16).join('');
-    const found = /^\{(\d{0,5})(,?)(\d{0,5})\}/.exec(text);
-    if (!found || (found[1] === '' && found[3] === '')) return undefined;
-    this.#at += found[0].length;
-    const min = Number(found[1]);
-    const max = found[2] === '' ? min : found[3] === '' ? infinity : Number(found[3]);
-    if (min > max || min > 1000 || (max !== infinity && max > 1000)) this.#refuse(`the repeat ${found[0]}`);
-    return { source: `{${min}${max === min ? '' : `,${max === infinity ? '' : max}`}}`, min, max, braces: true };
-  }
-
-  #atom(ignoreCase: boolean): Node {
-    const single = (source: string): Node => {
-      this.atoms.push(source);
-      return { source, fixed: true, repeats: 0, choices: 0, weight: 1 };
-    };
-    const zero = (source: string): Node => ({ source, fixed: true, repeats: 0, choices: 0, weight: 0, place: true });
-    const c = this.#peek();
-    if (c === '(') return this.#group(ignoreCase);
-    if (c === '[') return single(this.#set(ignoreCase));
-    if (c === '\\') {
-      if (this.#take('\\A')) return zero('^');
-      if (this.#take('\\z')) return zero('$');
-      if (this.#take('\\b') || this.#take('\\B')) this.#refuse('word boundaries are not supported');
-      return single(this.#escape(ignoreCase, false));
-    }
-    this.#at++;
-    if (c === '.') return single('[^\\n]');
-    if (c === '^') return zero('(?<![^\\n])');
-    if (c === '$') return zero('(?![^\\n])');
-    if (c === '*' || c === '+' || c === '?') this.#refuse(`"${c}" with nothing to repeat`);
-    return single(character(c, ignoreCase));
-  }
-
-  #group(ignoreCase: boolean): Node {
-    this.#at++;
-    let open = '(?:';
-    let look = false;
-    if (this.#take('?:')) open = '(?:';
-    else if (this.#take('?i:')) ignoreCase = true;
-    else if (this.#take('?=')) [open, look] = ['(?=', true];
-    else if (this.#take('?!')) [open, look] = ['(?!', true];
-    else if (this.#take('?<=')) [open, look] = ['(?<=', true];
-    else if (this.#take('?<!')) [open, look] = ['(?<!', true];
-    else if (this.#peek() === '?') this.#refuse('this kind of group is not supported');
-    const inside = this.#alternatives(ignoreCase);
-    if (!this.#take(')')) this.#refuse('"(" without ")"');
-    return { ...inside, source: `${open}${inside.source})`, fixed: inside.fixed && !look, place: look };
-  }
-
-  /** `[…]`, with nested sets and `&&`, which bind as in Oniguruma: `[ab&&[^c]]` is (a or b) and not c. */
-  #set(ignoreCase: boolean): string {
-    if (++this.#depth > maxDepth) this.#refuse(`more than ${maxDepth} sets inside each other`);
-    this.#at++;
-    const negated = this.#take('^');
-    const operands: string[] = [];
-    let items: string[] = [];
-    let first = true;
-    while (first || this.#peek() !== ']') {
-      if (this.#at >= this.#chars.length) this.#refuse('"[" without "]"');
-      first = false;
-      if (this.#take('&&')) {
-        operands.push(`[${items.join('')}]`);
-        items = [];
-      } else if (this.#peek() === '[') {
-        if (this.#peek(1) === ':') this.#refuse('POSIX brackets are not supported');
-        items.push(this.#set(ignoreCase));
-      } else items.push(this.#setItem(ignoreCase));
-    }
-    this.#at++;
-    this.#depth--;
-    if (operands.length) return `[${negated ? '^' : ''}${[...operands, `[${items.join('')}]`].join('&&')}]`;
-    return `[${negated ? '^' : ''}${items.join('')}]`;
-  }
-
-  #setItem(ignoreCase: boolean): string {
-    const low = this.#setCharacter();
-    if (low === undefined) return this.#escape(ignoreCase, true);
-    if (this.#peek() === '-' && this.#peek(1) !== ']' && this.#peek(1) !== '[') {
-      this.#at++;
-      const high = this.#setCharacter();
-      if (high === undefined || high.codePointAt(0)! < low.codePointAt(0)!) this.#refuse('a range that runs backwards');
-      const range = `${escapeCharacter(low)}-${escapeCharacter(high)}`;
-      if (!ignoreCase) return range;
-      if (high.codePointAt(0)! > 0x7f) this.#refuse('a range outside ASCII that ignores case');
-      const letters = Array.from({ length: high.codePointAt(0)! - low.codePointAt(0)! + 1 }, (_, i) =>
-        caseForms(String.fromCodePoint(low.codePointAt(0)! + i)).map(escapeCharacter),
-      );
-      return [...new Set(letters.flat())].join('');
-    }
-    return (ignoreCase ? caseForms(low) : [low]).map(escapeCharacter).join('');
-  }
-
-  /** A literal character inside a set; `undefined` (nothing taken) before a class such as `\p{L}`. */
-  #setCharacter(): string | undefined {
-    const c = this.#peek();
-    if (c !== '\\') {
-      this.#at++;
-      return c;
-    }
-    if (/[pPsSdDwW]/.test(this.#peek(1))) return undefined;
-    return this.#escapedCharacter();
-  }
-
-  /** `\n`, `\x41`, `\u4e00`, `\[` → the character. */
-  #escapedCharacter(): string {
-    this.#at++;
-    const c = this.#peek();
-    this.#at++;
-    const named: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', f: '\f', v: '\v', a: '\x07', e: '\x1b' };
-    if (named[c]) return named[c];
-    const rest = this.#chars.slice(this.#at, this.#at + 10).join('');
-    const hex =
-      c === 'x' ? /^(?:([0-9a-fA-F]{2})|\{([0-9a-fA-F]{1,6})\})/.exec(rest) : c === 'u' ? /^([0-9a-fA-F]{4})/.exec(rest) : null;
-    if (hex) {
-      this.#at += hex[0].length;
-      const code = Number.parseInt(hex[1] ?? hex[2], 16);
-      if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) this.#refuse('a code point that is no character');
-      return String.fromCodePoint(code);
-    }
-    if (c === '' || /[0-9A-Za-z]/.test(c)) this.#refuse(`the escape \\${c}`);
-    return c;
-  }
-
-  #escape(ignoreCase: boolean, inSet: boolean): string {
-    const kind = this.#peek(1);
-    const classes: Readonly<Record<string, string>> = {
-      s: '\\p{White_Space}',
-      S: '\\P{White_Space}',
-      d: '\\p{Nd}',
-      D: '\\P{Nd}',
-      w: '[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]',
-      W: '[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]',
-    };
-    if (classes[kind]) {
-      this.#at += 2;
-      return classes[kind];
-    }
-    if (kind === 'p' || kind === 'P') {
-      const found = /^\\[pP]\{(\^?)([A-Za-z_ ]{1,40})\}/.exec(this.#chars.slice(this.#at, this.#at + 48).join(''));
-      if (!found) this.#refuse('a Unicode class without a name');
-      this.#at += found[0].length;
-      return unicodeClass(found[2], (kind === 'P') !== (found[1] === '^')) ?? this.#refuse(`the Unicode class ${found[0]}`);
-    }
-    const c = this.#escapedCharacter();
-    return inSet ? (ignoreCase ? caseForms(c) : [c]).map(escapeCharacter).join('') : character(c, ignoreCase);
-  }
-}
-
-/** `\p{L}`, `\p{Han}`: a general category, a binary property or a script. */
-function unicodeClass(name: string, negated: boolean): string | undefined {
-  const p = negated ? '\\P' : '\\p';
-  for (const body of [name, `Script=${name}`]) {
-    try {
-      new RegExp(`\\p{${body}}`, 'v');
-      return `${p}{${body}}`;
-    } catch {
-      // Not a name of this kind: try the next, and refuse in the caller when none fits.
-    }
-  }
-  return undefined;
-}
-
-function escapeCharacter(c: string): string {
-  return /^[0-9A-Za-z]$/.test(c) ? c : `\\u{${c.codePointAt(0)!.toString(16)}}`;
-}
-
-function character(c: string, ignoreCase: boolean): string {
-  const forms = ignoreCase ? caseForms(c) : [c];
-  return forms.length === 1 ? escapeCharacter(c) : `[${forms.map(escapeCharacter).join('')}]`;
-}
-
-/** Characters equal under simple case folding: s, S and ſ (U+017F); k, K and K (U+212A). */
-function caseForms(c: string): string[] {
-  const forms = new Set([c, c.toLowerCase(), c.toUpperCase()].filter((f) => f.length === c.length));
-  if (forms.has('s')) forms.add('\u017f');
-  if (forms.has('k')) forms.add('\u212a');
-  return [...forms];
 }
