@@ -62,7 +62,7 @@ test('what is written is read back: ids, documents and their bounds, over any nu
   );
 });
 
-test('a stream larger than its cache: far reads are right, and memory stays', () => {
+test('a stream larger than its cache: far reads are right, and memory stays', async () => {
   const where = folder();
   const writer = new ShardWriter(where, 't', kind, 3_000_000);
   writer.beginDocument();
@@ -80,7 +80,13 @@ test('a stream larger than its cache: far reads are right, and memory stays', ()
     stream.readInto(window, 0, at, 257);
     for (const i of [0, 1, 128, 256]) expect(window[i]).toBe((at + i) % 997);
   }
-  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(20 << 20); // 8 MiB of pages, the rest waits for the collector
+  // Pages that were put out of the cache wait for the collector, which gives them back in its own time.
+  const held = () => process.memoryUsage().arrayBuffers - before;
+  for (let i = 0; i < 500 && held() > 10 << 20; i++) {
+    gc!();
+    await new Promise((r) => setTimeout(r, 10));
+  }
+  expect(held()).toBeLessThanOrEqual(10 << 20); // 8 MiB of pages
   stream.close();
   expect(() => stream.read(0, 1)).toThrow(/closed/);
 });
