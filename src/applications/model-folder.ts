@@ -59,7 +59,7 @@ function decoderShape(config: TrainConfig & { model: Family }, vocabSize: number
   if (model === 'gemma') return { ...shape, normEps: 1e-6, window: contextLength };
   // A quarter of each head turns, as in GPT-NeoX; pairs of channels do.
   if (model === 'neox') return { ...shape, normEps: 1e-5, rotaryDim: Math.max(2, 2 * Math.round(dModel / nHead / 8)) };
-  return { ...shape, normEps: 1e-6 };
+  return { ...shape, normEps: model === 'gpt2' ? 1e-5 : 1e-6 };
 }
 
 const decoder = (model: Decoder, settings: PublishedShape & { model: Family }): AnyModel => ({

@@ -62,7 +62,7 @@ export function relativeBucket(
   distance: number,
   { bidirectional = true, nBuckets = 32, maxDistance = 128 }: BucketOptions = {},
 ): number {
-  const n = bidirectional ? nBuckets / 2 : nBuckets;
+  const n = bidirectional ? Math.floor(nBuckets / 2) : nBuckets;
   const first = bidirectional && distance > 0 ? n : 0;
   const far = bidirectional ? Math.abs(distance) : Math.max(-distance, 0);
   const exact = Math.floor(n / 2);

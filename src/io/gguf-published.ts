@@ -7,7 +7,7 @@ import { type Architecture, type DecoderShape, ourName } from './gguf-models.ts'
 import { settingsOfGguf } from './gguf-settings.ts';
 import { tokenizerOfGguf } from './gguf-vocabulary.ts';
 import { publishedConfig, storedAs } from './hugging-face.ts';
-import { turnsSome } from './hugging-face-decoders.ts';
+import { turnsSome } from './hugging-face-decoders-write.ts';
 import type { Published } from './published.ts';
 import type { SafetensorsReader } from './safetensors.ts';
 import type { TensorEntry } from './safetensors-header.ts';

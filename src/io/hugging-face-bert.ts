@@ -62,6 +62,7 @@ function settingsOf(c: PublishedConfig): { variant: BertVariant; settings: BertC
   const variant = c.choice('model_type', variantNames, '');
   if (c.has('position_embedding_type') && c.values['position_embedding_type'] !== 'absolute')
     c.fail(`position_embedding_type ${JSON.stringify(c.values['position_embedding_type'])} is not read; absolute is`);
+  if (c.flag('is_decoder', false)) c.fail('is_decoder is true; BERT is an encoder in this reader');
   const common = { vocabSize: c.whole('vocab_size'), ...bertVariants[variant] };
   if (variant === 'distilbert') {
     return {
@@ -78,11 +79,14 @@ function settingsOf(c: PublishedConfig): { variant: BertVariant; settings: BertC
     };
   }
   const dModel = c.whole('hidden_size', variant === 'electra' ? 256 : 768);
-  const { firstPosition = 0 } = common as Partial<BertConfig>;
+  // The rows up to that of the padding belong to it: id 1 in what was published.
+  const firstPosition = variant === 'roberta' ? c.number('pad_token_id', 1) + 1 : 0;
+  if (!Number.isSafeInteger(firstPosition) || firstPosition < 0) c.fail(`pad_token_id is ${firstPosition - 1}`);
   return {
     variant,
     settings: {
       ...common,
+      firstPosition,
       contextLength: c.whole('max_position_embeddings', 512) - firstPosition,
       nLayer: c.whole('num_hidden_layers', 12),
       nHead: c.whole('num_attention_heads', variant === 'electra' ? 4 : 12),
@@ -170,6 +174,16 @@ export interface LoadedEncoder<K extends EncoderTask> {
   fresh: string[];
 }
 
+/** What a head for masks of ours takes from its encoder: the matrix of the embeddings, and the activation. */
+function checkMaskHead(c: PublishedConfig, variant: BertVariant, saved: boolean): void {
+  if (saved && !c.flag('tie_word_embeddings', true)) c.fail('tie_word_embeddings is false; the head for masks shares its matrix');
+  const always = variant === 'roberta' || variant === 'electra';
+  if (saved && always && c.choice('hidden_act', activations, 'gelu') !== 'gelu')
+    c.fail(
+      `hidden_act is ${JSON.stringify(c.values['hidden_act'])}; the head for masks of this class has gelu, ours has that of the blocks`,
+    );
+}
+
 /** Heads and buffers that a file may have beside what was asked for. */
 const otherParts =
   /position_ids$|pooler\.|^cls\.|^lm_head\.|^classifier\.|^qa_outputs\.|^pre_classifier\.|^vocab_|^(discriminator|generator)_|^score\./;
@@ -187,6 +201,7 @@ export function loadEncoder<K extends EncoderTask = EncoderTask>(
   const { variant, settings } = settingsOf(c);
   const saved = tasksByClass.find(([name]) => name.test(c.architecture))?.[1] ?? 'base';
   const task = options.task ?? (saved as K);
+  if (task === 'maskedLM' || task === 'pretraining') checkMaskHead(c, variant, saved === 'maskedLM');
   const labels = options.labels ?? Object.keys((config['id2label'] as object | undefined) ?? { 0: '', 1: '' }).length;
   const pooler = variant === 'bert' && ['base', 'sequence', 'pretraining'].includes(task) && options.pooler !== false;
   const rng = new Rng(options.seed ?? 0);

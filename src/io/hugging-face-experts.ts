@@ -27,7 +27,8 @@ export function expertsOf(c: PublishedConfig, type: ExpertsType) {
     dFF: c.whole('moe_intermediate_size'), // intermediate_size is that of layers without experts
   };
   if (type === 'qwen3_moe') return { ...qwen, qkNorm: true };
-  return { ...qwen, qkvBias: c.flag('qkv_bias', true), dShared: c.whole('shared_expert_intermediate_size') };
+  if (!c.flag('qkv_bias', true)) c.fail('qkv_bias is false; not part of this model');
+  return { ...qwen, qkvBias: true, dShared: c.whole('shared_expert_intermediate_size') };
 }
 
 /** The class that computes what these settings say. @throws CheckpointError CONFIG when there is none */

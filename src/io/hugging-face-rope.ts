@@ -3,14 +3,39 @@
 import type { RopeScaling } from '../attention/index.ts';
 import type { PublishedConfig } from './published-config.ts';
 
-export const ropeBaseOf = (c: PublishedConfig): number =>
-  (c.values['rope_parameters'] as { rope_theta?: number } | undefined)?.rope_theta ?? c.number('rope_theta', 10_000);
+type Json = Record<string, unknown>;
+const isObject = (x: unknown): x is Json => typeof x === 'object' && x !== null && !Array.isArray(x);
 
-/** rope_scaling (rope_parameters since transformers 5). */
+/**
+ * The values of config.json with the keys of transformers 4. Version 5 keeps base, scaling and the share of channels that turn in
+ * rope_parameters; Gemma 3's for each kind of layer.
+ */
+export function oldRopeKeys(c: PublishedConfig): Json {
+  const raw = c.values['rope_parameters'];
+  if (!isObject(raw)) return c.values;
+  const { full_attention: full, sliding_attention: sliding, ...flat } = raw;
+  if (full === undefined && sliding === undefined) return { ...c.values, ...byOldNames(flat) };
+  if (!isObject(full) || !isObject(sliding) || (sliding['rope_type'] ?? 'default') !== 'default')
+    return c.fail('rope_parameters are not those of full_attention, and those of sliding_attention without scaling');
+  return { ...c.values, ...byOldNames(full), rope_local_base_freq: sliding['rope_theta'] };
+}
+function byOldNames({ rope_theta: base, partial_rotary_factor: share, ...scaling }: Json): Json {
+  return {
+    ...(base === undefined ? {} : { rope_theta: base, rotary_emb_base: base }),
+    ...(share === undefined ? {} : { partial_rotary_factor: share, rotary_pct: share }),
+    ...((scaling['rope_type'] ?? 'default') === 'default' ? {} : { rope_scaling: scaling }),
+  };
+}
+
+/** What rope_scaling says. */
 export function ropeScalingOf(c: PublishedConfig, maxPositions: number): { ropeScaling?: RopeScaling } {
-  const raw = (c.values['rope_scaling'] ?? c.values['rope_parameters']) as Record<string, unknown> | null | undefined;
-  const type = raw && (raw['rope_type'] ?? raw['type'] ?? 'default');
-  if (!raw || type === 'default') return {};
+  const raw = c.values['rope_scaling'];
+  if (raw === undefined || raw === null) return {};
+  if (!isObject(raw)) return c.fail(`rope_scaling is ${JSON.stringify(raw)}; expected an object`);
+  const type = raw['rope_type'] ?? raw['type'] ?? 'default';
+  if (type === 'default') return {};
+  if (!['linear', 'dynamic', 'yarn', 'llama3'].includes(String(type)))
+    c.fail(`rope_scaling of the type ${JSON.stringify(type)}`, 'Read are linear, dynamic, yarn and llama3');
   const number = (key: string): number => {
     const value = raw[key];
     if (typeof value !== 'number' || !Number.isFinite(value))
@@ -32,7 +57,7 @@ export function ropeScalingOf(c: PublishedConfig, maxPositions: number): { ropeS
           ...{ lowFreqFactor: number('low_freq_factor'), highFreqFactor: number('high_freq_factor') },
         },
       };
-    case 'yarn':
+    default:
       return {
         ropeScaling: {
           ...{ type: 'yarn', factor, contextLength, betaFast: maybe('beta_fast'), betaSlow: maybe('beta_slow') },
@@ -40,8 +65,6 @@ export function ropeScalingOf(c: PublishedConfig, maxPositions: number): { ropeS
           truncate: raw['truncate'] !== false,
         },
       };
-    default:
-      return c.fail(`rope_scaling of the type ${JSON.stringify(type)}`, 'Read are linear, dynamic, yarn and llama3');
   }
 }
 

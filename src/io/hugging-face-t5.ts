@@ -43,7 +43,9 @@ export interface PublishedT5 {
 export function t5SettingsOf(config: Record<string, unknown>, file: string): PublishedT5 {
   const c = new PublishedConfig(config, file);
   const nEncoderLayer = c.whole('num_layers');
-  const gated = c.choice('feed_forward_proj', { relu: false, 'gated-gelu': true }, 'relu');
+  const mt5 = c.modelType === 'mt5';
+  const gated = c.choice('feed_forward_proj', { relu: false, 'gated-gelu': true }, mt5 ? 'gated-gelu' : 'relu');
+  c.choice('dense_act_fn', gated ? { gelu_new: true, gelu_pytorch_tanh: true } : { relu: true }, gated ? 'gelu_new' : 'relu');
   return {
     settings: {
       vocabSize: c.whole('vocab_size'),
@@ -55,7 +57,7 @@ export function t5SettingsOf(config: Record<string, unknown>, file: string): Pub
       dModel: c.whole('d_model'),
       dFF: c.whole('d_ff'),
       gated,
-      tied: c.flag('tie_word_embeddings', true),
+      tied: c.flag('tie_word_embeddings', !mt5),
       nBuckets: c.whole('relative_attention_num_buckets', 32),
       maxDistance: c.whole('relative_attention_max_distance', 128),
       normEps: c.number('layer_norm_epsilon', 1e-6),

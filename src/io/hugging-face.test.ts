@@ -6,7 +6,8 @@ import { buildDecoder, T5 } from '../models/index.ts';
 import { dispose, stateDict } from '../nn/index.ts';
 import { Rng } from '../tensor/index.ts';
 import { type Family, publishedConfig, type PublishedShape, settingsOfPublished, storedAs, storedBytes } from './hugging-face.ts';
-import { loadEncoderDecoder, t5StoredAs } from './hugging-face-t5.ts';
+import { bertSettingsOf, loadEncoder } from './hugging-face-bert.ts';
+import { loadEncoderDecoder, t5SettingsOf, t5StoredAs } from './hugging-face-t5.ts';
 import { loadPretrained } from './model-weights.ts';
 import { nearestName } from './nearest-name.ts';
 import { writeSafetensors } from './safetensors.ts';
@@ -71,6 +72,124 @@ test('what this reader does not know is refused with its value', () => {
   expect(read({ hidden_size: -1 })).toThrow('hidden_size is -1; expected a whole number above 0');
   expect(read({ mlp_bias: true })).toThrow('mlp_bias');
   expect(read({ quantization_config: {} })).toThrow('quantised');
+});
+
+/** config.json as the class of these settings is published, with changes; undefined takes a key out. */
+const changed = (family: Family, s: PublishedShape, change: object) => () =>
+  settingsOfPublished(plain({ ...publishedConfig(family, s), ...change }) as Record<string, unknown>, 'config.json');
+const of = (type: string) => settings.find(([name]) => name === type)!;
+
+// Each of these was read as something else than transformers 4.57.1 computes, or would be.
+test.each<[type: string, change: object, words: string]>([
+  ['gpt2', { scale_attn_by_inverse_layer_idx: true }, 'scale_attn_by_inverse_layer_idx'],
+  ['gpt2', { scale_attn_weights: false }, 'scale_attn_weights'],
+  ['gpt2', { tie_word_embeddings: false }, 'tie_word_embeddings is false'],
+  ['gpt2', { activation_function: 'gelu' }, 'activation_function is "gelu"'],
+  ['llama', { hidden_act: 'gelu_pytorch_tanh' }, 'hidden_act is "gelu_pytorch_tanh". Known: silu'],
+  ['llama', { rope_scaling: { type: 'su', short_factor: [], long_factor: [] } }, 'rope_scaling of the type "su"'],
+  ['llama', { rope_scaling: 4 }, 'rope_scaling is 4; expected an object'],
+  ['llama', { head_dim: 5 }, 'heads of 5 channels with partial_rotary_factor 1: 5 of them would turn, in pairs'],
+  ['qwen2', { use_sliding_window: true, sliding_window: 4, max_window_layers: 1 }, 'use_sliding_window is true'],
+  ['smollm3', { use_sliding_window: true, sliding_window: 4 }, 'use_sliding_window is true'],
+  ['smollm3', { no_rope_layers: [0, 1] }, 'no_rope_layers [0,1] is not 0 for every n-th of 2 layers'],
+  ['gemma2', { hidden_activation: 'gelu' }, 'hidden_activation is "gelu"'],
+  ['gemma2', { rope_scaling: { rope_type: 'linear', factor: 2 } }, 'rope_scaling is not read for gemma2'],
+  ['gemma2', { layer_types: ['full_attention', 'sliding_attention'] }, 'layer_types is not one full_attention in every 1'],
+  ['gemma2', { layer_types: ['full_attention'] }, 'layer_types is not full_attention or sliding_attention for each of the 2'],
+  ['gemma3_text', { use_bidirectional_attention: true }, 'use_bidirectional_attention is true'],
+  ['gemma3_text', { final_logit_softcapping: 3 }, 'final_logit_softcapping is set'],
+  ['qwen2_moe', { qkv_bias: false }, 'qkv_bias is false'],
+  ['gpt_neox', { attention_bias: false }, 'attention_bias is false'],
+  ['gpt_neox', { rotary_pct: 0.5 }, 'heads of 6 channels with rotary_pct 0.5: 3 of them would turn'],
+])('a switch of %s that this reader has not is refused by its name: %j', (type, change, words) => {
+  expect(changed(of(type)[1], of(type)[2], change)).toThrow(words);
+});
+
+test.each<[type: string, change: object, found: object]>([
+  ['gpt2', { layer_norm_epsilon: 1e-3 }, { normEps: 1e-3 }],
+  ['smollm3', { no_rope_layers: [1, 1] }, { noRopeEvery: undefined }],
+  ['smollm3', { no_rope_layers: [0, 0] }, { noRopeEvery: 1 }],
+  ['smollm3', { rope_theta: undefined, num_key_value_heads: undefined }, { ropeBase: 2e6, nKvHead: 4 }],
+  ['qwen2', { use_sliding_window: true, sliding_window: 4, max_window_layers: 2 }, { window: undefined }],
+  ['qwen3', { head_dim: undefined }, { headDim: 128 }],
+  ['mistral', { sliding_window: undefined, num_key_value_heads: undefined }, { window: 4095, nKvHead: 8 }],
+  ['mistral', { sliding_window: null, num_key_value_heads: null }, { window: undefined, nKvHead: 2 }],
+  [
+    'gemma2',
+    { attn_logit_softcapping: null, final_logit_softcapping: null },
+    { attnSoftcap: undefined, logitSoftcap: undefined },
+  ],
+  ['gemma2', { attn_logit_softcapping: undefined, tie_word_embeddings: undefined }, { attnSoftcap: 50, tied: true }],
+  ['gemma3_text', { layer_types: ['sliding_attention', 'full_attention'], sliding_window_pattern: 6 }, { globalEvery: 2 }],
+  [
+    'gemma3_text',
+    { layer_types: undefined, sliding_window_pattern: undefined, rope_theta: undefined },
+    { globalEvery: 6, ropeBase: 1e6 },
+  ],
+  ['mixtral', { rope_theta: undefined, rms_norm_eps: undefined }, { ropeBase: 1e6, normEps: 1e-5 }],
+])('%s with %j is what transformers makes of it', (type, change, found) => {
+  const settings: Record<string, unknown> = { ...changed(of(type)[1], of(type)[2], change)() };
+  expect(Object.fromEntries(Object.keys(found).map((key) => [key, settings[key]]))).toEqual(found);
+});
+
+test('rope_parameters of transformers 5 say what rope_theta and rope_scaling said', () => {
+  const without = { rope_theta: undefined, rope_scaling: undefined, rotary_emb_base: undefined, rotary_pct: undefined };
+  const read = (type: string, rope_parameters: object, more: object = {}) =>
+    changed(of(type)[1], of(type)[2], { ...without, ...more, rope_parameters })();
+  expect(read('llama', { rope_type: 'default', rope_theta: 77 })).toMatchObject({ ropeBase: 77 });
+  expect(read('llama', { rope_type: 'linear', rope_theta: 77, factor: 3 })).toMatchObject({
+    ...{ ropeBase: 77, ropeScaling: { type: 'linear', factor: 3 } },
+  });
+  expect(read('gpt_neox', { rope_theta: 77, partial_rotary_factor: 0.34 })).toMatchObject({ ropeBase: 77, rotaryDim: 2 });
+  const kinds = { full_attention: { rope_theta: 70 }, sliding_attention: { rope_type: 'default', rope_theta: 7 } };
+  expect(read('gemma3_text', kinds, { rope_local_base_freq: undefined })).toMatchObject({ ropeBase: 70, localRopeBase: 7 });
+  const scaled = { ...kinds, sliding_attention: { rope_type: 'linear', factor: 2, rope_theta: 7 } };
+  expect(() => read('gemma3_text', scaled)).toThrow('rope_parameters are not those of full_attention');
+});
+
+test.each<[change: object, words: string | object]>([
+  [{ is_decoder: true }, 'is_decoder is true'],
+  [{ position_embedding_type: 'relative_key' }, 'position_embedding_type "relative_key" is not read'],
+  [{ hidden_act: 'quick_gelu' }, 'hidden_act is "quick_gelu"'],
+  [
+    { model_type: 'roberta', pad_token_id: 3 },
+    { firstPosition: 4, contextLength: 28 },
+  ],
+  [{ model_type: 'camembert' }, { firstPosition: 2, contextLength: 30 }],
+  [{ model_type: 'roberta', pad_token_id: -2 }, 'pad_token_id is -2'],
+])('an encoder with %j', (change, found) => {
+  const config = {
+    model_type: 'bert',
+    vocab_size: 13,
+    hidden_size: 6,
+    num_attention_heads: 2,
+    max_position_embeddings: 32,
+    ...change,
+  };
+  const read = () => bertSettingsOf(config, 'config.json').settings;
+  if (typeof found === 'string') expect(read).toThrow(found);
+  else expect(read()).toMatchObject(found);
+});
+
+test.each<[change: object, words: string]>([
+  [{ tie_word_embeddings: false }, 'tie_word_embeddings is false; the head for masks shares its matrix'],
+  [{ hidden_act: 'relu' }, 'hidden_act is "relu"; the head for masks of this class has gelu'],
+])('a head for masks that is not ours is refused before a weight is read: %j', (change, words) => {
+  const config = {
+    ...{ model_type: 'roberta', architectures: ['RobertaForMaskedLM'], vocab_size: 13, hidden_size: 6, num_attention_heads: 2 },
+    ...change,
+  };
+  const source = { config, configFile: 'config.json', source: 'x', weights: undefined as never };
+  expect(() => loadEncoder(source)).toThrow(words);
+});
+
+test('mT5 begins where T5 does not: gated, with a head of its own; what it computes must agree in both keys', () => {
+  const config = { model_type: 'mt5', vocab_size: 13, d_model: 6, d_kv: 3, num_heads: 2, num_layers: 1, d_ff: 8 };
+  expect(t5SettingsOf(config, 'config.json').settings).toMatchObject({ gated: true, tied: false });
+  expect(t5SettingsOf({ ...config, model_type: 't5' }, 'config.json').settings).toMatchObject({ gated: false, tied: true });
+  expect(() => t5SettingsOf({ ...config, dense_act_fn: 'relu' }, 'config.json')).toThrow(
+    'dense_act_fn is "relu". Known: gelu_new',
+  );
 });
 
 function folderWith(config: object, tensors: { name: string; shape: readonly number[]; bytes: Uint8Array }[]): string {

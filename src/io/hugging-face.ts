@@ -2,7 +2,8 @@
 
 import type { DecoderSwitches } from '../models/index.ts';
 import type { Tensor } from '../tensor/index.ts';
-import { phi3StoredAs, publishedSwitches, switchesOf, turnsSome } from './hugging-face-decoders.ts';
+import { switchesOf } from './hugging-face-decoders.ts';
+import { phi3StoredAs, publishedSwitches, turnsSome } from './hugging-face-decoders-write.ts';
 import { expertsStoredAs, expertsTypeOf } from './hugging-face-experts.ts';
 import { PublishedConfig } from './published-config.ts';
 
@@ -155,7 +156,7 @@ export function publishedConfig(family: Family, c: PublishedShape, endOfText?: n
       n_head: c.nHead,
       n_inner: c.dFF,
       activation_function: 'gelu_new',
-      layer_norm_epsilon: 1e-5,
+      layer_norm_epsilon: c.normEps,
       embd_pdrop: c.dropout,
       attn_pdrop: c.dropout,
       resid_pdrop: c.dropout,
@@ -171,7 +172,12 @@ export function settingsOfPublished(config: Record<string, unknown>, file: strin
 }
 
 function gpt2Settings(c: PublishedConfig): PublishedShape & { model: Family } {
-  c.choice('activation_function', { gelu_new: true }, 'gelu_new');
+  c.choice('activation_function', { gelu_new: true, gelu_pytorch_tanh: true }, 'gelu_new');
+  if (!c.flag('scale_attn_weights', true) || c.flag('scale_attn_by_inverse_layer_idx', false))
+    c.fail(
+      'scale_attn_weights or scale_attn_by_inverse_layer_idx divide the scores by something else than √D; not part of this model',
+    );
+  if (!c.flag('tie_word_embeddings', true)) c.fail('tie_word_embeddings is false; GPT-2 shares its matrix');
   const [dModel, nHead] = [c.whole('n_embd'), c.whole('n_head')];
   const dFF = c.whole('n_inner', 4 * dModel);
   if (dFF !== 4 * dModel) c.fail(`n_inner ${dFF} is not 4·n_embd`);

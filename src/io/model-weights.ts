@@ -4,7 +4,7 @@ import { backend, type DType, type FilePart, type QuantisedWeight, Rng, Tensor }
 import { CheckpointError } from './checkpoint-error.ts';
 import { toFloat32 } from './floats.ts';
 import { type Family, type PublishedShape, settingsOfPublished, type Stored, storedAs } from './hugging-face.ts';
-import { phi3StoredAs } from './hugging-face-decoders.ts';
+import { phi3StoredAs } from './hugging-face-decoders-write.ts';
 import { openSafetensors, type SafetensorsReader } from './safetensors.ts';
 import { openShardedSafetensors } from './safetensors-index.ts';
 import { nearestName } from './nearest-name.ts';

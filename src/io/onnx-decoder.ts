@@ -69,8 +69,7 @@ const families: Record<Family, (b: Building) => Value> = { gpt2, llama, gemma, o
 
 /** Learned positions, pre-norm, one projection for q, k and v, tied head. */
 function gpt2({ layers, graph, c, inputs, cache, maskOf }: Building): Value {
-  const { nHead: H, headDim: D, dModel: C } = c;
-  const eps = 1e-5;
+  const { nHead: H, headDim: D, dModel: C, normEps: eps } = c;
   let x = graph.add(layers.embedding('tokenEmbedding', inputs.ids), layers.embedding('positionEmbedding', inputs.places));
   for (let i = 0; i < c.nLayer; i++) {
     x = graph.within(`blocks.${i}`, () => {

@@ -8,6 +8,7 @@ import { type Decoder, type DecoderConfig, layerCaches, throughBlocks, forward, 
 export interface GPT2Config extends DecoderConfig {
   /** Dropout of the embeddings, the attention weights and what each block adds. */
   dropout?: number;
+  normEps?: number;
 }
 
 /** GPT-2's σ for every matrix and embedding; Radford et al. 2019 keep GPT-1's 0.02. */
@@ -55,11 +56,11 @@ class Block {
   readonly #dropout: number;
 
   constructor(config: GPT2Config, rng: Rng) {
-    const { dModel, nLayer, dropout: p = 0 } = config;
+    const { dModel, nLayer, dropout: p = 0, normEps: eps } = config;
     this.#dropout = p;
-    this.attnNorm = new LayerNorm(dModel);
+    this.attnNorm = new LayerNorm(dModel, { eps });
     this.attn = new CausalSelfAttention(config, rng);
-    this.mlpNorm = new LayerNorm(dModel);
+    this.mlpNorm = new LayerNorm(dModel, { eps });
     this.mlp = new MLP({ dModel, dFF: 4 * dModel, bias: true, std: STD, residualStd: residualStd(nLayer), rng });
   }
   forward(x: Tensor, ctx: LayerContext): Tensor {
@@ -85,11 +86,11 @@ export class GPT2 implements Decoder {
     readonly config: GPT2Config,
     rng: Rng,
   ) {
-    const { vocabSize, contextLength, dModel, nLayer } = config;
+    const { vocabSize, contextLength, dModel, nLayer, normEps: eps } = config;
     this.tokenEmbedding = new Embedding(vocabSize, dModel, { std: STD, rng });
     this.positionEmbedding = new Embedding(contextLength, dModel, { std: STD, rng });
     this.blocks = Array.from({ length: nLayer }, () => new Block(config, rng));
-    this.norm = new LayerNorm(dModel);
+    this.norm = new LayerNorm(dModel, { eps });
   }
 
   /** The last hidden states (B, T, C), normed. */
