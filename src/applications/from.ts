@@ -23,6 +23,13 @@ export function fromFolder(from: string): { folder: string } {
 }
 
 /**
+ * Peak learning rate of a run that goes on from trained weights, where nobody wrote one: 5e-5·√(768/dModel). A twentieth of what a new model
+ * gets: 5e-5 at BERT's 768 channels (Devlin et al. 2018, §A.3: 2e-5 to 5e-5; GPT-1: 6.25e-5), 2.2e-5 at the 4096 of Llama 2 (Touvron et al.
+ * 2023, §3.1: 2e-5). Between them ∝ 1/√dModel, as the dial `depth` has it.
+ */
+export const fineTuningLr = (dModel: number): number => Number((5e-5 * Math.sqrt(768 / dModel)).toPrecision(2));
+
+/**
  * The settings with the shape and the tokenizer of `from`. Settings of shape that a person wrote must agree with it; contextLength may be shorter.
  * @throws E114 no model there, or no tokenizer · E116 another shape was asked for, and those of the reader
  */
@@ -41,11 +48,13 @@ export function withFrom(config: TrainConfig, places: ReadonlyMap<string, Place>
   const tokenizer = join(folder, 'tokenizer.json');
   if (!places.has('tokenizer') && !existsSync(tokenizer))
     throw new QkvError('E114', `${folder} has no tokenizer.json`, { path: folder, reason: 'tokenizer' });
+  const lr = places.has('lr') ? config.lr : fineTuningLr(shape.dModel ?? config.dModel);
   const labelSmoothing = places.has('labelSmoothing') ? config.labelSmoothing : (shape.labelSmoothing ?? 0);
   return {
     ...config,
     ...shape,
     labelSmoothing,
+    ...{ lr, minLr: places.has('minLr') ? config.minLr : Number((lr / 10).toPrecision(12)) },
     contextLength: written ? config.contextLength : contextLength,
     tokenizer: places.has('tokenizer') && !tokenizerKinds.includes(config.tokenizer) ? config.tokenizer : tokenizer,
     vocabSize,

@@ -15,6 +15,7 @@ import { dispose, parameterCount } from '../nn/index.ts';
 import { familyOf, resolve, type TrainConfig } from '../settings/index.ts';
 import { type Tokenizer, tokenizerFromJson } from '../tokenizers/index.ts';
 import { json, type LoadedPublished, loadPublished } from './exchange.ts';
+import { fineTuningLr } from './from.ts';
 import { type AnyModel, shapeSettings } from './model-folder.ts';
 
 /** What an import found. */
@@ -162,11 +163,12 @@ function settingsOfRun(loaded: LoadedPublished): TrainConfig {
   const encoder = loaded.kind === 'encoder' && loaded.variant === 'electra' ? 'electra' : 'bert';
   const family = loaded.kind === 'decoder' ? loaded.settings.model : loaded.kind === 'encoder' ? encoder : 't5';
   const shape = shapeSettings({ kind: loaded.kind, family, model } as unknown as AnyModel);
-  const body = ('bert' in model ? model.bert : model) as { config: { contextLength: number; vocabSize: number } };
-  const { contextLength, vocabSize } = body.config;
+  const body = ('bert' in model ? model.bert : model) as { config: { contextLength: number; vocabSize: number; dModel: number } };
+  const { contextLength, vocabSize, dModel } = body.config;
   const known = {
     ...shape,
     contextLength,
+    lr: fineTuningLr(dModel),
     objective: loaded.kind === 'encoder-decoder' ? 'pairs' : familyOf(family).objectives[0],
     ...(vocabSize >= 257 ? { vocabSize } : {}), // of a bpe vocabulary; smaller ones are found with the tokenizer
   };

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { fineTuningLr } from '../applications/from.ts';
 import { loadModel } from '../applications/model-folder.ts';
 import { numberInChinese, numberInEnglish } from '../applications/number-words.ts';
 import { loadPretrained } from '../io/index.ts';
@@ -159,7 +160,12 @@ test('from= goes on with the weights, shape and tokenizer of another model; anot
   expect([none.code, none.last['code']]).toEqual([3, 'E114']);
   const masked = await qkv('train', 'data=book.txt', 'from=runs/bert', 'name=bert-2', 'steps=1', 'sampleEvery=0', 'batch=2');
   expect(masked.code, masked.stderr).toBe(0);
-  expect(JSON.parse(readFileSync('runs/bert-2/config.json', 'utf8'))).toMatchObject({ model: 'bert', objective: 'masked' });
+  const { dModel } = JSON.parse(readFileSync('runs/bert/config.json', 'utf8')) as { dModel: number };
+  const lr = fineTuningLr(dModel); // nobody wrote one
+  expect(JSON.parse(readFileSync('runs/bert-2/config.json', 'utf8'))).toMatchObject({
+    ...{ model: 'bert', objective: 'masked', lr, minLr: Number((lr / 10).toPrecision(12)) },
+  });
+  expect([64, 768, 1024, 4096].map(fineTuningLr)).toEqual([1.7e-4, 5e-5, 4.3e-5, 2.2e-5]);
 });
 
 test.each([

@@ -21,7 +21,11 @@ export const trainingSettings = {
     en: 'Windows at random places, or each window once an epoch',
     zh: '随机位置的窗口，或每轮每个窗口各一次',
   }),
-  lr: key(positive.default(1e-3), { group: 'training', en: 'Peak learning rate', zh: '学习率峰值' }),
+  lr: key(positive.default(1e-3), {
+    group: 'training',
+    en: 'Peak learning rate; with from= and without lr, 5e-5·√(768/dModel)',
+    zh: '学习率峰值；有 from= 而未写 lr 时为 5e-5·√(768/dModel)',
+  }),
   minLr: key(z.number().min(0).max(1e9).nullable().default(null), {
     group: 'training',
     en: 'Learning rate at the end of the schedule',

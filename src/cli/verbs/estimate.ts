@@ -127,8 +127,8 @@ export const estimate: Verb = {
     title({ en: `Time about ${duration(seconds, 'en')}`, zh: `时间约 ${duration(seconds, 'zh')}` });
     out.answer(
       `  ${out.t({
-        en: `${n(config.steps)} steps × ${n(config.batch * config.accumulate * config.contextLength)} tokens = ${compact(tokens, 'en')} tokens · ${flops(perToken)} a token · ${flops(rate)}/s assumed (${Math.round(100 * PEAK_SHARE)} % of this machine's peak, ${b.name} ${b.threads} threads)`,
-        zh: `${n(config.steps)} 步 × ${n(config.batch * config.accumulate * config.contextLength)} 词元 = ${compact(tokens, 'zh')} 词元 · 每词元 ${flops(perToken)} · 按 ${flops(rate)}/秒估计（本机峰值的 ${Math.round(100 * PEAK_SHARE)} %，${b.name} ${b.threads} 线程）`,
+        en: `${n(config.steps)} steps × ${n(config.batch * config.accumulate * config.contextLength)} tokens = ${compact(tokens, 'en')} tokens · ${flops(perToken)} a token · ${flops(rate)}/s assumed (${Math.round(100 * PEAK_SHARE)} % of this machine's peak, ${b.name} ${b.threads} threads) · lr ${config.lr}`,
+        zh: `${n(config.steps)} 步 × ${n(config.batch * config.accumulate * config.contextLength)} 词元 = ${compact(tokens, 'zh')} 词元 · 每词元 ${flops(perToken)} · 按 ${flops(rate)}/秒估计（本机峰值的 ${Math.round(100 * PEAK_SHARE)} %，${b.name} ${b.threads} 线程）· lr ${config.lr}`,
       })}`,
     );
     out.event({
@@ -142,6 +142,7 @@ export const estimate: Verb = {
       flopsPerToken: perToken,
       flopsPerSecond: rate,
       tokens,
+      lr: config.lr,
       seconds,
     });
     if (checkMemory(config, vocabSize, { anyway: Boolean(args.flags['anyway']), available }))

@@ -45,7 +45,7 @@ export const train: Verb = {
     'qkv train data=train.en data.targetFile=train.de model=transformer',
     'qkv train data=pairs.tsv objective=prefix',
     'qkv train data=pairs.tsv model=bert objective=contrastive tokenizer=wordpiece',
-    'qkv train data=book.txt from=gpt2-folder lr=1e-4',
+    'qkv train data=book.txt from=gpt2-folder',
     'qkv train demo-1 --resume',
     'qkv train runs/demo-1/config.json seed=2',
   ],
