@@ -1,6 +1,7 @@
 import { run } from './engine.ts';
 import { Scope, scope, tidy } from './scope.ts';
-import { check, sameShape, type Shape, show } from './shape.ts';
+import { check, sameShape, show } from './shape.ts';
+import { type BackwardArgs, Node, sum } from './tape.ts';
 import { Tensor } from './tensor.ts';
 
 let taping = true;
@@ -16,146 +17,6 @@ export function noGrad<R>(fn: () => R): R {
   }
 }
 export const isTaping = (): boolean => taping;
-
-/** What a derivative is given: dy is ∂loss/∂y for each output (undefined: nobody used it), `needs[i]` says whether input i wants a gradient. */
-export interface BackwardArgs<O> {
-  dy: Tensor;
-  dys: readonly (Tensor | undefined)[];
-  /** Inputs and outputs, where the operation saves them. */
-  x: readonly Tensor[];
-  y: readonly Tensor[];
-  /** Shapes of the inputs, saved or not. */
-  shapes: readonly Shape[];
-  options: O;
-  needs: readonly boolean[];
-  /** The gradient that input i has already, when it is a leaf and may be added to in place: a sparse derivative adds its rows to it and returns nothing. */
-  existing(i: number): Tensor | undefined;
-  /** Adds to the gradient of a leaf that is not an input (activation checkpointing). */
-  addLeaf(leaf: Tensor, gradient: Tensor): void;
-}
-
-/** Where an input came from: an output of a node, a leaf that wants a gradient, or nowhere. */
-type Edge = { node: Node; output: number } | { leaf: Tensor } | undefined;
-
-const saves = (which: boolean | readonly number[], i: number): boolean =>
-  typeof which === 'boolean' ? which : which.includes(i);
-
-let created = 0;
-
-/** One recorded operation. Counts its users (tensors and later nodes) and lets its saved tensors go with the last one. */
-export class Node {
-  readonly id = created++;
-  refs = 0;
-  readonly grads: (Tensor | undefined)[];
-  readonly #shapes: Shape[];
-  #edges: Edge[];
-  #savedInputs: (Tensor | undefined)[];
-  #savedOutputs: (Tensor | undefined)[] = [];
-  /** The tensors that this node made, so that backward can free them as it passes; weakly, where only the garbage collector owns them. */
-  #outputs: (Tensor | WeakRef<Tensor>)[] = [];
-  consumed = false;
-
-  constructor(
-    readonly op: string,
-    inputs: readonly (Tensor | undefined)[],
-    saveInputs: boolean | readonly number[],
-    readonly backward: (at: BackwardArgs<unknown>) => readonly (Tensor | undefined)[],
-    readonly options: unknown,
-    nOutputs: number,
-  ) {
-    this.#shapes = inputs.map((x) => x?.shape ?? []);
-    this.#edges = inputs.map((x) => {
-      if (!x?.requiresGrad) return undefined;
-      if (!x.node) return { leaf: x };
-      x.node.refs++;
-      return { node: x.node, output: x.outputIndex };
-    });
-    this.#savedInputs = inputs.map((x, i) => (x && saves(saveInputs, i) ? x.alias() : undefined));
-    this.grads = new Array(nOutputs).fill(undefined);
-  }
-
-  /** Remembers what was made; `save` says whether the derivative reads the values of the outputs. */
-  setOutputs(outputs: Tensor[], save: boolean | readonly number[]): void {
-    this.#outputs = outputs.map((t) => (t.owner ? t : new WeakRef(t)));
-    if (save) this.#savedOutputs = outputs.map((y, i) => (saves(save, i) ? y.alias() : undefined));
-  }
-  get edges(): readonly Edge[] {
-    return this.#edges;
-  }
-  unref(): void {
-    if (--this.refs > 0) return;
-    // A deep graph is let go without recursion.
-    const dead: Node[] = [this];
-    for (let node = dead.pop(); node; node = dead.pop()) {
-      for (const edge of node.#edges) if (edge && 'node' in edge && --edge.node.refs === 0) dead.push(edge.node);
-      node.release();
-    }
-  }
-  release(): void {
-    for (const t of this.#savedInputs) t?.free();
-    for (const t of this.#savedOutputs) t?.free();
-    for (const t of this.grads) t?.free();
-    this.#savedInputs = [];
-    this.#savedOutputs = [];
-    this.#edges = [];
-    this.#outputs = [];
-    this.consumed = true;
-  }
-
-  /** Runs the derivative and hands the results on; then this part of the tape is gone. */
-  step(gradients: Gradients): void {
-    const { grads } = this;
-    const dys = grads.slice();
-    if (dys.some((g) => g !== undefined)) {
-      using _ = scope(`backward of ${this.op}`);
-      const needs = this.#edges.map((e) => e !== undefined);
-      const dxs = this.backward({
-        dy: dys[0]!,
-        dys,
-        x: this.#savedInputs as Tensor[],
-        y: this.#savedOutputs as Tensor[],
-        shapes: this.#shapes,
-        options: this.options,
-        needs,
-        existing: (i) => {
-          const edge = this.#edges[i];
-          return edge && 'leaf' in edge ? gradients.owned(edge.leaf) : undefined;
-        },
-        addLeaf: (leaf, g) => gradients.add(leaf, g),
-      });
-      dxs.forEach((dx, i) => {
-        const edge = this.#edges[i];
-        if (!edge || !dx) return;
-        if ('leaf' in edge) gradients.add(edge.leaf, dx);
-        else edge.node.accumulate(edge.output, dx);
-      });
-    }
-    const made = this.#outputs;
-    for (const edge of this.#edges) if (edge && 'node' in edge) edge.node.unref();
-    this.#edges = [];
-    this.release();
-    for (const ref of made) {
-      const t = ref instanceof WeakRef ? ref.deref() : ref;
-      if (t && !t.keepValue) t.free('backward() consumed it');
-    }
-  }
-
-  accumulate(output: number, dy: Tensor): void {
-    this.grads[output] = sum(this.grads[output], dy);
-  }
-}
-
-/** old + g, in place where nobody else looks at `old`. Takes over `old`; `g` stays the caller's. */
-function sum(old: Tensor | undefined, g: Tensor): Tensor {
-  if (!old) return g.alias();
-  if (old.storage.refs === 1 && old.isContiguous) {
-    run('copy', [g], [old], { accumulate: true });
-    return old;
-  }
-  const total = old.add(g).alias();
-  old.free();
-  return total;
-}
 
 /** ∂loss/∂leaf for every leaf that wanted one. Freed with the scope in which backward() was called, or by free(). */
 export class Gradients {
@@ -243,6 +104,7 @@ export function backward(loss: Tensor, seed?: Tensor): Gradients {
     }
     loss.keepValue = true;
     for (const node of nodes) node.refs++; // alive until its own step is over
+    for (const node of nodes) node.freeOutputs();
     for (const node of nodes) node.step(gradients);
     loss.detachFromTape();
   });
@@ -278,9 +140,7 @@ export function recompute(
   if (!taping) return fn(...inputs);
   const at = rng?.at ?? 0;
   const y = tidy(() => noGrad(() => fn(...inputs)));
-  const node = new Node('recompute', inputs, true, (args) => again(fn, args, rng, at), undefined, 1);
-  y.madeBy(node, 0);
-  node.setOutputs([y], false);
+  new Node('recompute', { saves: { inputs: true }, backward: (args) => again(fn, args, rng, at) }, inputs, [y], undefined);
   return y;
 }
 

@@ -1,4 +1,4 @@
-import { backward, type Gradients, isTaping, type Node, noGrad } from './autograd.ts';
+import { backward, type Gradients, isTaping, noGrad } from './autograd.ts';
 import type { Buffer, TypedData, View } from './backends/backend.ts';
 import { bytesPerElement, type DataOf, type DType } from './dtype.ts';
 import { type Dims, dims, rearrangement } from './einops.ts';
@@ -7,6 +7,7 @@ import * as ops from './ops/index.ts';
 import { Rng } from './random.ts';
 import { memory, Scope } from './scope.ts';
 import { axisOf, check, isContiguous, reshapeStrides, sameShape, type Shape, show, size, stridesOf } from './shape.ts';
+import type { Node } from './tape.ts';
 
 export type Operand = Tensor | number;
 export interface Axis {

@@ -48,6 +48,13 @@ function elementwise(draw: Draw, shape: readonly number[], ...values: (() => num
   return { inputs, outputs: [inPlace ? inputs[0] : draw.output(shape)] };
 }
 
+/** An input of `shape` and the output for its gradient; now and then the gradient is written over it. */
+function withGradient(draw: Draw, shape: readonly number[], value?: () => number): [x: Operand, dx: Operand] {
+  const over = draw.chance(0.2);
+  const x = draw.input(shape, { layout: over ? 'contiguous' : rows, value });
+  return [x, over ? x : draw.output(shape)];
+}
+
 export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
   // ---- element by element
 
@@ -414,15 +421,16 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
 
   layerNormBackward(draw) {
     const [R, C] = [draw.count(draw.pick(33, 131)), draw.size(300)];
+    const [x, dx] = withGradient(draw, [R, C]);
     return {
       inputs: [
         draw.input([R, C], { layout: rows }),
-        draw.input([R, C], { layout: rows }),
+        x,
         draw.input([C]),
         draw.input([R]),
         draw.input([R], { value: () => draw.uniform(0.1, 2) }),
       ],
-      outputs: [draw.output([R, C]), draw.output([C]), draw.chance(0.7) ? draw.output([C]) : undefined],
+      outputs: [dx, draw.output([C]), draw.chance(0.7) ? draw.output([C]) : undefined],
       options: {},
       tolerance: [
         { abs: 2e-5, rel: 1e-5 },
@@ -448,14 +456,10 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
 
   rmsNormBackward(draw) {
     const [R, C] = [draw.count(draw.pick(33, 131)), draw.size(300)];
+    const [x, dx] = withGradient(draw, [R, C]);
     return {
-      inputs: [
-        draw.input([R, C], { layout: rows }),
-        draw.input([R, C], { layout: rows }),
-        draw.input([C]),
-        draw.input([R], { value: () => draw.uniform(0.1, 2) }),
-      ],
-      outputs: [draw.output([R, C]), draw.output([C])],
+      inputs: [draw.input([R, C], { layout: rows }), x, draw.input([C]), draw.input([R], { value: () => draw.uniform(0.1, 2) })],
+      outputs: [dx, draw.output([C])],
       options: { offset: draw.pick(0, 1) },
       tolerance: [
         { abs: 4e-5, rel: 1e-5 },
@@ -479,18 +483,16 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
 
   swigluBackward(draw) {
     const [R, F] = [draw.count(40), draw.size(140)];
+    const [gate, dgate] = withGradient(draw, [R, F], () => draw.normal() * 3);
+    const [up, dup] = withGradient(draw, [R, F]);
     const gradients = (): Operand[] => {
-      if (draw.chance(0.5)) return [draw.output([R, F], { layout: rows }), draw.output([R, F], { layout: rows })];
+      if (dgate === gate || dup === up || draw.chance(0.5)) return [dgate, dup];
       const whole = draw.output([R, 2 * F], { layout: rows }); // [dgate | dup], as one projection makes them
       const half = { ...whole, shape: [R, F] };
       return [half, { ...half, offset: whole.offset + F }];
     };
     return {
-      inputs: [
-        draw.input([R, F], { layout: rows }),
-        draw.input([R, F], { layout: rows, value: () => draw.normal() * 3 }),
-        draw.input([R, F], { layout: rows }),
-      ],
+      inputs: [draw.input([R, F], { layout: rows }), gate, up],
       outputs: gradients(),
       options: {},
       tolerance: { abs: 1e-5, rel: 5e-6 }, // dy·up up to 30, times a slope of cancelling terms near 1
@@ -584,7 +586,7 @@ export const cases: { readonly [N in KernelName]: (draw: Draw) => Case<N> } = {
     const dloss = draw.pick(1, 1, -0.37, 128);
     return {
       inputs: [draw.input([1], { value: () => dloss }), logits, targets, lse],
-      outputs: [draw.output([R, V])],
+      outputs: [logits.strides[1] === 1 && logits.strides[0] === V && draw.chance(0.5) ? logits : draw.output([R, V])],
       options,
       tolerance: { abs: (2e-6 * Math.abs(dloss) * (1 + 20 * options.zLoss)) / Math.max(R, 1) + tiny, rel: 1e-5 }, // (p − target)/count: p ≤ 1 off by |l|·u
     };

@@ -85,7 +85,8 @@ export const reduceFns: readonly ReduceFn[] = ['sum', 'mean', 'max', 'min', 'log
  * Letters: R rows · C channels · V vocabulary · B batch · H heads · G kv heads · T tokens · S source tokens · D head channels.
  * Outputs are contiguous unless said otherwise; "strided" means any strides, 0 included; "rows" means only the last axis must have stride 1.
  * Floating inputs and outputs are f32 unless a line says "any float".
- * unary, unaryBackward, binary, affine and dropout may be given an output that is also an input (the same contiguous view): they work in place.
+ * unary, unaryBackward, binary, affine and dropout may be given an output that is also an input (the same contiguous view): they work in place. So may
+ * layerNormBackward, rmsNormBackward, swigluBackward and crossEntropyBackward be given x, gate and up, or the logits for their gradients.
  */
 export interface KernelOptions {
   /** x strided, any dtype → y strided, any dtype: converts (round to nearest even, saturating to integers, NaN to 0). `accumulate`: y += x (f32 only). */

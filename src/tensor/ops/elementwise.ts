@@ -22,7 +22,7 @@ function mustBeF32(name: string, ...xs: Tensor[]): void {
   );
 }
 
-const binary = (f: BinaryFn, rest: Pick<Op<void>, 'saves' | 'backward'>): Op<void> =>
+const binary = (f: BinaryFn, rest: Pick<Op<void>, 'saves' | 'backward' | 'cheap'>): Op<void> =>
   op<void>({
     outputs: ([a, b]) => {
       mustBeF32(f, a, b);
@@ -45,6 +45,7 @@ export const subOp = binary('sub', {
 /** y = a · b,  da = dy · b, db = dy · a */
 export const mulOp = binary('mul', {
   saves: { inputs: true },
+  cheap: true,
   backward: ({ dy, x: [a, b], needs }) => [
     needs[0] ? sumTo(dy.mul(b), a.shape) : undefined,
     needs[1] ? sumTo(dy.mul(a), b.shape) : undefined,
@@ -102,8 +103,9 @@ export const unaryOp = op<{ f: UnaryFn }>({
   },
   forward: ([x], [y], o) => run('unary', [x], [y], o),
   saves: { inputs: true },
-  backward: ({ dy, x: [x], options }) => {
-    const dx = Tensor.empty(x.shape, 'f32', undefined, `d${options.f}`);
+  cheap: true,
+  backward: ({ dy, x: [x], options, room }) => {
+    const dx = room(0);
     run('unaryBackward', [dy, x], [dx], options);
     return [dx];
   },

@@ -30,9 +30,10 @@ export const layerNormOp = op<{ eps: number }>({
     return [{ shape: x.shape }, { shape: [rowCount(x.shape)] }, { shape: [rowCount(x.shape)] }];
   },
   forward: ([x, w, b], [y, mean, rstd], o) => run('layerNorm', [rows(x), w, b], [rows(y), mean, rstd], o),
-  saves: { inputs: [0, 1], outputs: [1, 2] },
-  backward: ({ dy, x: [x, w], y: [, mean, rstd], shapes }) => {
-    const dx = Tensor.empty(shapes[0], 'f32', undefined, 'dlayerNorm');
+  saves: { inputs: true, outputs: [1, 2] },
+  cheap: true,
+  backward: ({ dy, x: [x, w], y: [, mean, rstd], shapes, room }) => {
+    const dx = room(0);
     const dw = Tensor.empty(shapes[1], 'f32', undefined, 'dlayerNorm');
     const db = shapes[2].length ? Tensor.empty(shapes[2], 'f32', undefined, 'dlayerNorm') : undefined;
     run('layerNormBackward', [rows(dy), rows(x), w, mean, rstd], [rows(dx), dw, db], {});
@@ -50,9 +51,10 @@ export const rmsNormOp = op<{ eps: number; offset: number }>({
     return [{ shape: x.shape }, { shape: [rowCount(x.shape)] }];
   },
   forward: ([x, w], [y, rstd], o) => run('rmsNorm', [rows(x), w], [rows(y), rstd], o),
-  saves: { inputs: [0, 1], outputs: [1] },
-  backward: ({ dy, x: [x, w], y: [, rstd], shapes, options: { offset } }) => {
-    const dx = Tensor.empty(shapes[0], 'f32', undefined, 'drmsNorm');
+  saves: { inputs: true, outputs: [1] },
+  cheap: true,
+  backward: ({ dy, x: [x, w], y: [, rstd], shapes, options: { offset }, room }) => {
+    const dx = room(0);
     const dw = Tensor.empty(shapes[1], 'f32', undefined, 'drmsNorm');
     run('rmsNormBackward', [rows(dy), rows(x), w, rstd], [rows(dx), dw], { offset });
     return [dx, dw];
@@ -70,9 +72,9 @@ export const swigluOp = op<void>({
   },
   forward: ([gate, up], [y]) => run('swiglu', [rows(gate), rows(up)], [rows(y)], {}),
   saves: { inputs: true },
-  backward: ({ dy, x: [gate, up] }) => {
-    const dgate = Tensor.empty(gate.shape, 'f32', undefined, 'dswiglu');
-    const dup = Tensor.empty(up.shape, 'f32', undefined, 'dswiglu');
+  cheap: true,
+  backward: ({ dy, x: [gate, up], room }) => {
+    const [dgate, dup] = [room(0), room(1)];
     run('swigluBackward', [rows(dy), rows(gate), rows(up)], [rows(dgate), rows(dup)], {});
     return [dgate, dup];
   },
@@ -197,8 +199,8 @@ export const crossEntropyOp = op<LossKernelOptions>({
   outputs: ([logits]) => [{ shape: [1] }, { shape: [rowCount(logits.shape)] }],
   forward: ([logits, targets], [loss, lse], o) => run('crossEntropy', [rows(logits), targets], [loss, lse], o),
   saves: { inputs: true, outputs: true },
-  backward: ({ dy, x: [logits, targets], y: [, lse], options }) => {
-    const dlogits = Tensor.empty(logits.shape, 'f32', undefined, 'dcrossEntropy');
+  backward: ({ dy, x: [logits, targets], y: [, lse], options, room }) => {
+    const dlogits = room(0);
     run('crossEntropyBackward', [dy, rows(logits), targets, lse], [rows(dlogits)], options);
     return [dlogits, undefined];
   },

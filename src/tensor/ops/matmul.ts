@@ -91,17 +91,17 @@ export const linearOp = op<{ bf16: boolean }>({
   },
   forward: ([x, w, b], [y], { bf16 }) => product(asRows(x), flipped(w), asRows(y), b, bf16),
   saves: { inputs: [0, 1] },
-  backward: ({ dy, x: [x, w], shapes, needs, options: { bf16 } }) => {
+  backward: ({ dy, x: [x, w], shapes, needs, options: { bf16 }, room }) => {
     const dy2 = asRows(dy);
     let dx: Tensor | undefined;
     let dw: Tensor | undefined;
-    if (needs[0]) {
-      dx = Tensor.empty(shapes[0], 'f32', undefined, 'dlinear');
-      product(dy2, w, asRows(dx), undefined, bf16);
-    }
     if (needs[1]) {
       dw = Tensor.empty(w.shape, 'f32', undefined, 'dlinear');
       product(flipped(dy2), asRows(x), dw, undefined, bf16);
+    }
+    if (needs[0]) {
+      dx = room(0); // the last to read x is done
+      product(dy2, w, asRows(dx), undefined, bf16);
     }
     let db: Tensor | undefined;
     if (needs[2]) {

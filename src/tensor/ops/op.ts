@@ -1,8 +1,9 @@
-import { type BackwardArgs, isTaping, Node, noGrad } from '../autograd.ts';
+import { isTaping, noGrad } from '../autograd.ts';
 import type { View } from '../backends/backend.ts';
 import type { DType } from '../dtype.ts';
 import { scope } from '../scope.ts';
 import { reshapeStrides, type Shape } from '../shape.ts';
+import { Node, type Rule } from '../tape.ts';
 import { Tensor } from '../tensor.ts';
 
 /** What an operation makes: a shape, f32 unless said otherwise; `strides` where the memory order is not row-major. */
@@ -15,23 +16,22 @@ export interface Output {
 }
 
 /** One differentiable operation: its shape rule, its kernel call and its derivative, side by side. */
-export interface Op<O> {
+export interface Op<O> extends Pick<Rule<O>, 'saves' | 'backward'> {
   /** The shape rule. Checks the inputs and throws a ShapeError that says what does not fit. */
   outputs(x: readonly Tensor[], options: O): readonly Output[];
   /** Fills y. */
   forward(x: readonly Tensor[], y: readonly Tensor[], options: O): void;
-  /** ∂loss/∂x for each input, undefined where it is not wanted or does not exist. */
-  backward(at: BackwardArgs<O>): readonly (Tensor | undefined)[];
-  /** Which values the derivative reads: inputs and outputs, all or by index. Everything else is free to go. */
-  saves: { inputs?: boolean | readonly number[]; outputs?: boolean | readonly number[] };
+  /** Its outputs are one pass over its inputs, and it saves all of these: what others read of it in the backward pass is made again, not kept. */
+  cheap?: true;
 }
+
+/** Bytes of an output below which keeping it costs less than making it again. */
+const WORTH = 4 << 20;
 
 /** Gives an operation its type; the table in ops/index.ts collects them. */
 export const op = <O>(o: Op<O>): Op<O> => o;
 
-/** Runs an operation and records it when one of its inputs wants a gradient. */
-export function apply<O>(name: string, o: Op<O>, inputs: readonly (Tensor | undefined)[], options: O): Tensor[] {
-  const x = inputs as readonly Tensor[];
+function compute<O>(name: string, o: Op<O>, x: readonly Tensor[], options: O): Tensor[] {
   const y = o
     .outputs(x, options)
     .map(({ shape, dtype, strides, window }) =>
@@ -39,14 +39,18 @@ export function apply<O>(name: string, o: Op<O>, inputs: readonly (Tensor | unde
         ? window.of.window(shape, strides ?? window.of.strides, window.offset, name)
         : Tensor.empty(shape, dtype, strides, name),
     );
-  {
-    using _ = scope(name); // copies that a kernel needs live until it has been queued
-    noGrad(() => o.forward(x, y, options));
-  }
-  if (isTaping() && x.some((t) => t?.requiresGrad)) {
-    const node = new Node(name, x, o.saves.inputs ?? false, o.backward as Node['backward'], options, y.length);
-    y.forEach((t, i) => t.madeBy(node, i));
-    node.setOutputs(y, o.saves.outputs ?? false);
+  using _ = scope(name); // copies that a kernel needs live until it has been queued
+  noGrad(() => o.forward(x, y, options));
+  return y;
+}
+
+/** Runs an operation and records it when one of its inputs wants a gradient. */
+export function apply<O>(name: string, o: Op<O>, inputs: readonly (Tensor | undefined)[], options: O): Tensor[] {
+  const y = compute(name, o, inputs as readonly Tensor[], options);
+  if (isTaping() && inputs.some((t) => t?.requiresGrad)) {
+    const { saves, backward } = o;
+    const again = o.cheap && y[0].storage.bytes >= WORTH ? (x: readonly Tensor[]) => compute(name, o, x, options) : undefined;
+    new Node(name, { saves, backward, again }, inputs, y, options);
   }
   return y;
 }
@@ -63,9 +67,7 @@ export function view(
   const y = x.window(shape, strides, offset, name);
   if (isTaping() && x.requiresGrad) {
     const from = x.shape;
-    const node = new Node(name, [x], false, ({ dy }) => [backward(dy, from)], undefined, 1);
-    y.madeBy(node, 0);
-    node.setOutputs([y], false);
+    new Node(name, { saves: {}, backward: ({ dy }) => [backward(dy, from)] }, [x], [y], undefined);
   }
   return y;
 }
