@@ -225,9 +225,10 @@ test('nothing is written over, and a wrong word is named', async () => {
 });
 
 test('what a killed run left behind goes with the next one', async () => {
-  writeFileSync('late.jsonl.tmp-999999999', 'half');
+  mkdirSync('.late.jsonl.tmp-999999999-1');
+  writeFileSync('.late.jsonl.tmp-999999999-1/rows', 'half');
   expect((await qkv('data', 'clean', 'mixed', 'out=late.jsonl')).code).toBe(0);
-  expect(readdirSync('.').filter((f) => f.startsWith('late'))).toEqual(['late.jsonl']);
+  expect(readdirSync('.').filter((f) => f.includes('late'))).toEqual(['late.jsonl']);
 });
 
 /** The real program with keys on its stdin. */

@@ -128,6 +128,7 @@ export const repeatedLines = ({ documents = 10 } = {}): Rule => {
         for (let k = 0; k < 4; k++) if (counters[k][places[k]] === count) counters[k][places[k]] = count + 1;
       }
     },
+    learned: () => counters.map((c) => new Uint8Array(c.buffer)),
     apply(text, note) {
       const lines = text.split('\n');
       const drop = lines.map((l) => {

@@ -12,15 +12,30 @@ import { type Manifest, type ShardSet, writeManifest } from './manifest.ts';
 import type { PrepareOptions, Recipe } from './prepare.ts';
 import { Rejects } from './rejects.ts';
 import { RejectsFile } from './rejects-file.ts';
-import { SetWriter, tailCounts } from './set-writer.ts';
-import { idBytes, type Shard, type ShardKind, ShardWriter, syncFolder } from './shards.ts';
+import { type SetState, SetWriter, tailCounts } from './set-writer.ts';
+import { idBytes, openShards, type Shard, type ShardKind, ShardWriter, syncFolder } from './shards.ts';
 import { documentsOf, type Piece, type SourceFile, STDIN } from './sources.ts';
 import { inValidation } from './split.ts';
-import { claimFolder, type Done, logShard, releaseFolder } from './unfinished.ts';
+import { claimFolder, logDone, releaseFolder, removeLeftovers, whatLine } from './unfinished.ts';
 
 /** A piece on its way to the tokens of its side. */
 type Numbered = Pick<Piece, 'text' | 'first' | 'last'> & { set: SetWriter; number: number };
 type Sets = Record<'train' | 'val', SetWriter>;
+
+/** A shard that is complete; of dialogues with the one of its answers. The state of its set to go on from behind it. */
+interface Done {
+  set: 'train' | 'val';
+  shards: Shard[];
+  state: SetState;
+}
+
+/** What a run that makes `outDir` writes to. */
+const temporaryIn = (outDir: string): string => join(outDir, '.tmp-prepare-');
+
+/** What processes that are gone have left in a prepared folder goes. */
+export function removeUnfinished(outDir: string, fs: WriteFs): void {
+  for (const prefix of [temporaryIn(outDir), join(outDir, 'manifest.json.tmp-')]) removeLeftovers(prefix, fs);
+}
 
 /** Makes the prepared folder. Throws what reading and writing throw; what `outDir` held before stays valid then. */
 export async function build(files: SourceFile[], recipe: Recipe, options: PrepareOptions): Promise<Manifest> {
@@ -30,11 +45,16 @@ export async function build(files: SourceFile[], recipe: Recipe, options: Prepar
   let rejectsFile: RejectsFile | undefined;
   let sets: Sets | undefined;
   try {
-    const { folder, done } = step(outDir, () => {
+    const { folder, done, lost } = step(outDir, () => {
       fs.mkdirSync(outDir, { recursive: true });
-      return claimFolder(outDir, { what: whatOf(files, recipe), kinds, fs });
+      const what = whatOf(files, recipe);
+      const sound = (where: string, all: readonly Done[]) => soundShards(where, all, kinds);
+      const keeps = (all: readonly Done[]) => new Set(all.flatMap((d) => d.shards.map((s) => s.file)));
+      return claimFolder<Done>(temporaryIn(outDir), { what, fs, sound, keeps });
     });
     temporary = folder;
+    removeUnfinished(outDir, fs);
+    if (lost) onProgress?.({ kind: 'lost', ...lost });
     const names = new Map(files.map((f) => [f.path, f.name]));
     rejectsFile = new RejectsFile(join(folder, 'rejects.jsonl'), names, fs);
     const rejects = new Rejects(options.maxRejected, (reject) => rejectsFile!.add(reject), join(outDir, 'rejects.jsonl'));
@@ -81,15 +101,22 @@ export async function build(files: SourceFile[], recipe: Recipe, options: Prepar
   }
 }
 
-/** What a run makes, in one line: two runs of the same line make the same bytes. Nothing can go on from standard input. */
-const whatOf = (files: readonly SourceFile[], recipe: Recipe): string | undefined =>
-  files.some((f) => f.path === STDIN)
-    ? undefined
-    : JSON.stringify({
-        format: 1,
-        recipe,
-        sources: files.map(({ name, kind, size, mtimeMs }) => ({ name, kind, size, mtimeMs })),
-      });
+/** What a run makes from what. Nothing can go on from standard input. */
+const whatOf = (files: readonly SourceFile[], { options, ...tokenizer }: Recipe): string | undefined =>
+  files.some((f) => f.path === STDIN) ? undefined : whatLine({ tokenizer, ...options }, files);
+
+/** How many of these have all their bytes. */
+function soundShards(folder: string, done: readonly Done[], kinds: readonly ShardKind[]): number {
+  for (const [i, { shards }] of done.entries()) {
+    try {
+      for (const [k, shard] of shards.entries()) openShards(folder, [shard], kinds[k], { verify: true }).close();
+    } catch (error) {
+      if (error instanceof QkvError) return i;
+      throw error;
+    }
+  }
+  return done.length;
+}
 
 /** One side of the split, behind the shards of it that are there. */
 function setWriter(
@@ -110,7 +137,7 @@ function setWriter(
       ours.flatMap((d) => d.shards.slice(1)),
       ours.map((d) => d.state),
     );
-  writer.onShard((shards, state) => logShard(folder, { set, shards, state }, fs));
+  writer.onShard((shards, state) => logDone<Done>(folder, { set, shards, state }, fs));
   return writer;
 }
 

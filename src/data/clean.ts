@@ -20,6 +20,8 @@ export interface Rule {
   load?(): Promise<void>;
   /** Sees every document before the first one is cleaned, as the rules before it leave it. */
   learn?(text: string): void;
+  /** What it has learned, as the memory that it lies in. */
+  learned?(): Uint8Array[];
 }
 
 /** What a rule did. */
@@ -45,6 +47,9 @@ export interface Cleaner {
   /** The cleaned text; undefined when a rule dropped it. */
   clean(text: string): string | undefined;
   report(): RuleReport[];
+  /** What its rules have learned; and counting on from an earlier report, with what they had learned then. */
+  learned(): Uint8Array;
+  goOn(reports: readonly RuleReport[], learned?: Uint8Array): void;
   /** SHA-256 of the rules' names, in order: names the output of a pipeline. Rules with options carry them in their name. */
   readonly hash: string;
 }
@@ -113,6 +118,18 @@ export function cleaner(rules: readonly Rule[]): Cleaner {
       return text;
     },
     report: () => structuredClone(reports),
+    learned: () => Buffer.concat(rules.flatMap((rule) => rule.learned?.() ?? [])),
+    goOn(before, learned) {
+      for (const [i, { notes, ...counts }] of before.entries()) {
+        Object.assign(reports[i].notes, notes);
+        Object.assign(reports[i], counts);
+      }
+      let at = 0;
+      for (const memory of learned ? rules.flatMap((rule) => rule.learned?.() ?? []) : []) {
+        memory.set(learned!.subarray(at, at + memory.length));
+        at += memory.length;
+      }
+    },
     hash: createHash('sha256')
       .update(JSON.stringify(rules.map((r) => r.name)))
       .digest('hex'),

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { duplicateParagraphs, jaccard, leakTest, nearDuplicates, shingles } from './dedupe.ts';
+import { duplicateParagraphs, jaccard, nearDuplicates, shingles } from './dedupe.ts';
+import { leakTest } from './leak.ts';
 import { uniformAt } from './order.ts';
 
 /** Numbers that depend on nothing but (seed, i). */
@@ -118,7 +119,7 @@ test('paragraphs: lines where there is no empty line; a document of copies goes;
     repeats: [{ what: 'exact', paragraph: `${long(2).toUpperCase()}!`, of: 0 }],
   });
   expect(paragraphs.add(`${long(3)}\n\n${long(1)}`)).toMatchObject({ text: undefined, repeats: [{ of: 1 }, { of: 0 }] });
-  expect([paragraphs.paragraphs, paragraphs.compared]).toEqual([7, 6]);
+  expect(paragraphs.counts).toEqual({ documents: 3, paragraphs: 7, compared: 6, pairs: 3 });
 });
 
 test('the number returned is the document repeated; punctuation, case and width do not matter', () => {

@@ -29,7 +29,13 @@ export interface NearDuplicates {
   add(text: string): number;
   readonly documents: number;
   readonly kept: number;
+  /** Of the document that was added last, as bytes; the next call writes over them. With its number, `goOn` knows a kept document again. */
+  readonly signature: Uint8Array;
+  goOn(kept: Iterable<{ number: number; signature: Uint8Array }>, documents: number): void;
 }
+
+/** Bytes of a signature. */
+export const SIGNATURE_BYTES = 4 * HASHES;
 
 /** Finds near duplicates in a stream of documents. The first of a group stays. */
 export function nearDuplicates({ threshold = 0.8, shingle = 5, seed = 1 }: DedupeOptions = {}): NearDuplicates {
@@ -48,7 +54,24 @@ export function nearDuplicates({ threshold = 0.8, shingle = 5, seed = 1 }: Dedup
     return equal / HASHES;
   };
 
+  const keep = (number: number): void => {
+    const index = numbers.length;
+    if (index % PAGE_DOCUMENTS === 0) pages.push(new Uint32Array(PAGE_DOCUMENTS * HASHES));
+    pages[pages.length - 1].set(signature, (index % PAGE_DOCUMENTS) * HASHES);
+    for (let band = 0; band < BANDS; band++) tables[band].add(bandKey(signature, band), index);
+    numbers.push(number);
+  };
+  const signatureBytes = new Uint8Array(signature.buffer);
+
   return {
+    signature: signatureBytes,
+    goOn(kept, before) {
+      for (const one of kept) {
+        signatureBytes.set(one.signature);
+        keep(one.number);
+      }
+      documents = before;
+    },
     add(text) {
       minHash(shingles(text, shingle), keys, signature);
       const number = documents++;
@@ -64,11 +87,7 @@ export function nearDuplicates({ threshold = 0.8, shingle = 5, seed = 1 }: Dedup
         }
       }
       if (best >= 0) return numbers[best];
-      const index = numbers.length;
-      if (index % PAGE_DOCUMENTS === 0) pages.push(new Uint32Array(PAGE_DOCUMENTS * HASHES));
-      pages[pages.length - 1].set(signature, (index % PAGE_DOCUMENTS) * HASHES);
-      for (let band = 0; band < BANDS; band++) tables[band].add(bandKey(signature, band), index);
-      numbers.push(number);
+      keep(number);
       return -1;
     },
     get documents() {
@@ -94,32 +113,7 @@ export function shingles(text: string, n: number): Set<number> {
 }
 
 /** Words of letters and digits, in a mostly Chinese text Han characters too; without regard to case and width. */
-const shingleWords = (text: string): Words => hashWords(text.normalize('NFKC').toLowerCase(), 'letters');
-
-/**
- * As `shingles`, with 53 bits: where 10⁸ n-grams are looked up among 10⁶, 32 bits would find one in forty that is not there, 53 bits one in 10⁸.
- * Two polynomials over the words, rolled along: Σ word · base^(n−1−i) mod 2³².
- */
-function wideShingles(text: string, n: number): Set<number> {
-  const words = shingleWords(text);
-  const a = words.hashes.subarray(0, words.count);
-  const b = a.map((h, i) => hash32(h, words.lengths[i]));
-  const size = Math.min(n, words.count);
-  const rolled = (hashes: Uint32Array, base: number): number[] => {
-    let leaving = 1;
-    for (let i = 0; i < size; i++) leaving = Math.imul(leaving, base);
-    const out: number[] = [];
-    let h = 0;
-    for (let i = 0; i < hashes.length; i++) {
-      h = (Math.imul(h, base) + hashes[i] - (i >= size ? Math.imul(leaving, hashes[i - size]) : 0)) | 0;
-      if (i >= size - 1) out.push(hash32(h, size));
-    }
-    return out;
-  };
-  const first = rolled(a, 0x9e3779b1);
-  const second = rolled(b, 0x85ebca77);
-  return new Set(words.count === 0 ? [0] : first.map((h, i) => h * 2 ** 21 + (second[i] >>> 11)));
-}
+export const shingleWords = (text: string): Words => hashWords(text.normalize('NFKC').toLowerCase(), 'letters');
 
 /** signature[i] = min over x of hᵢ(x), hᵢ(x) = mix(aᵢ · (x ⊕ bᵢ)). */
 function minHash(items: Iterable<number>, keys: Uint32Array, signature: Uint32Array): void {
@@ -180,9 +174,26 @@ export interface ParagraphDuplicates {
    * `repeats`: what was left out, each with the number of the document where it stood first.
    */
   add(text: string): { text: string | undefined; repeats: { what: 'exact' | 'near'; paragraph: string; of: number }[] };
-  readonly paragraphs: number;
+  readonly counts: ParagraphCounts;
+  /** With the paragraphs that were kept, in order, and what was counted, an earlier run is gone on with. */
+  goOn(kept: Iterable<KeptParagraph>, counts: ParagraphCounts): void;
+}
+
+export interface ParagraphCounts {
+  documents: number;
+  paragraphs: number;
   /** Paragraphs whose like is looked for: those of at least `minWords` words. */
-  readonly compared: number;
+  compared: number;
+  /** Those of them that were no exact copies. */
+  pairs: number;
+}
+
+/** A paragraph that others are compared with: 53 bits of its words, the number of its document, and its number and signature among the pairs where near copies count. */
+export interface KeptParagraph {
+  key: number;
+  document: number;
+  number: number;
+  signature?: Uint8Array;
 }
 
 /**
@@ -192,47 +203,56 @@ export interface ParagraphDuplicates {
 export function duplicateParagraphs({
   minWords = 20,
   near = true,
+  onKept,
   ...options
-}: DedupeOptions & { minWords?: number; near?: boolean } = {}): ParagraphDuplicates {
+}: DedupeOptions & { minWords?: number; near?: boolean; onKept?: (kept: KeptParagraph) => void } = {}): ParagraphDuplicates {
   const exact = new Map<number, number>(); // 53 bits of the words → number of the document
   const pairs = near ? nearDuplicates(options) : undefined;
-  const documentOf: number[] = []; // number given by `pairs` → number of the document
-  let documents = 0;
-  let paragraphs = 0;
-  let compared = 0;
+  const documentOf: number[] = []; // number given by `pairs` → number of the document, of those that are kept
+  const counts: ParagraphCounts = { documents: 0, paragraphs: 0, compared: 0, pairs: 0 };
   return {
+    counts,
     add(text) {
-      const number = documents++;
+      const document = counts.documents++;
       const between = text.includes('\n\n') ? /(\n{2,})/ : /(\n)/;
       const parts = text.split(between); // paragraph, what is between, paragraph …
       const repeats: { what: 'exact' | 'near'; paragraph: string; of: number }[] = [];
       let kept = '';
       for (let i = 0; i < parts.length; i += 2) {
         const paragraph = parts[i];
-        if (paragraph.trim() !== '') paragraphs++;
+        if (paragraph.trim() !== '') counts.paragraphs++;
         const words = shingleWords(paragraph);
         if (words.count >= minWords) {
-          compared++;
+          counts.compared++;
           const key = wordsKey(words);
           const copyOf = exact.get(key);
+          const number = copyOf === undefined ? counts.pairs++ : -1;
           const nearTo = copyOf === undefined && pairs ? pairs.add(paragraph) : -1;
-          if (pairs && copyOf === undefined) documentOf.push(number);
-          const of = copyOf ?? (nearTo >= 0 ? documentOf[nearTo] : undefined);
+          const of = copyOf ?? documentOf[nearTo];
           if (of !== undefined) {
             repeats.push({ what: copyOf !== undefined ? 'exact' : 'near', paragraph, of });
             continue;
           }
-          exact.set(key, number);
+          exact.set(key, document);
+          if (pairs) documentOf[number] = document;
+          onKept?.({ key, document, number, signature: pairs?.signature });
         }
         kept += (kept === '' ? '' : (parts[i - 1] ?? '')) + paragraph;
       }
       return { text: repeats.length === 0 ? text : kept.trim() === '' ? undefined : kept, repeats };
     },
-    get paragraphs() {
-      return paragraphs;
-    },
-    get compared() {
-      return compared;
+    goOn(kept, before) {
+      const known = function* () {
+        for (const { key, document, number, signature } of kept) {
+          exact.set(key, document);
+          if (!signature) continue;
+          documentOf[number] = document;
+          yield { number, signature };
+        }
+      };
+      if (pairs) pairs.goOn(known(), before.pairs);
+      else for (const _ of known());
+      Object.assign(counts, before);
     },
   };
 }
@@ -253,28 +273,4 @@ export function jaccard(a: ReadonlySet<number>, b: ReadonlySet<number>): number 
   let both = 0;
   for (const x of a) if (b.has(x)) both++;
   return both / (a.size + b.size - both);
-}
-
-export interface Leak {
-  /** Look for the n-grams of this training text. */
-  add(text: string): void;
-  /** Share of each test document's n-grams that occur in training; a document shorter than n words counts as one n-gram. */
-  shares(): number[];
-  /** Share of all different n-grams of the test documents that occur in training. */
-  share(): number;
-}
-
-/** Leak test: which of the test documents' n-grams (13 words, as for GPT-3; Brown et al. 2020, appendix C) occur in the training documents? */
-export function leakTest(testDocuments: readonly string[], n = 13): Leak {
-  const grams = testDocuments.map((text) => wideShingles(text, n));
-  const wanted = new Set<number>();
-  for (const document of grams) for (const gram of document) wanted.add(gram);
-  const found = new Set<number>();
-  return {
-    add(text) {
-      for (const gram of wideShingles(text, n)) if (wanted.has(gram)) found.add(gram);
-    },
-    shares: () => grams.map((document) => [...document].filter((gram) => found.has(gram)).length / document.size),
-    share: () => found.size / Math.max(1, wanted.size),
-  };
 }

@@ -10,7 +10,7 @@
  */
 import { createHash } from 'node:crypto';
 import { QkvError } from '../errors.ts';
-import { build, removeOldShards } from './build.ts';
+import { build, removeOldShards, removeUnfinished } from './build.ts';
 import { realFs, type WriteFs } from './disk.ts';
 import type { Message } from './dialogues.ts';
 import type { ThreadTokenizer } from './encode.ts';
@@ -20,7 +20,7 @@ import { openShards, SHARD_TOKENS } from './shards.ts';
 import { type DocumentsAre, listSources, STDIN, type SourceFile, type SourceOptions } from './sources.ts';
 import type { SplitKind } from './split.ts';
 import { type DataTokenizer, sliceStream, type TokenStream } from './tokens.ts';
-import { removeLeftovers } from './unfinished.ts';
+import type { Lost } from './unfinished.ts';
 
 export interface PrepareOptions extends Omit<SourceOptions, 'specialTokens'> {
   /** Files or folders. */
@@ -62,6 +62,8 @@ export type Progress =
   | { kind: 'rebuild'; reason: string }
   /** A run that was killed has left shards that are complete: their tokens are not encoded again. */
   | { kind: 'resumed'; shards: number; tokens: number }
+  /** A run that was killed has left shards, but of other sources or options: they are gone. */
+  | ({ kind: 'lost' } & Lost)
   | { kind: 'reading'; bytes: number; totalBytes: number; documents: number; tokens: number }
   | { kind: 'done'; manifest: Manifest };
 
@@ -244,7 +246,7 @@ function tidy(outDir: string, manifest: Manifest, files: SourceFile[], fs: Write
   const touched = manifest.sources.some((s, i) => s.mtimeMs !== files[i].mtimeMs);
   for (const [i, source] of manifest.sources.entries()) source.mtimeMs = files[i].mtimeMs;
   try {
-    removeLeftovers(outDir, fs);
+    removeUnfinished(outDir, fs);
     removeOldShards(outDir, manifest, fs);
     if (touched) writeManifest(outDir, manifest, fs);
   } catch {

@@ -1,6 +1,6 @@
 /** Whole documents with the row that they came in: what cleaning, deduplicating and splitting work on. */
-import type { ReadOptions, SourceFile } from './sources.ts';
-import { documents } from './sources.ts';
+import { Rejects } from './rejects.ts';
+import { documentsOf, type ReadOptions, type SourceFile } from './sources.ts';
 
 /** A longer document becomes several records; none has more characters than this and one piece. */
 const MAX_RECORD_CHARS = 4 << 20;
@@ -16,13 +16,20 @@ export interface DocumentRecord {
   head: string;
 }
 
-/** The documents of several files, whole up to 4 Mi characters. */
+/** The documents of several files, whole up to 4 Mi characters. Throws at the end when too many rows were refused. */
 export async function* records(files: readonly SourceFile[], options: ReadOptions = {}): AsyncGenerator<DocumentRecord> {
+  const rejects = options.rejects ?? new Rejects();
+  for (const file of files) yield* recordsOf(file, { ...options, rejects });
+  rejects.check();
+}
+
+/** The documents of one file. */
+export async function* recordsOf(file: SourceFile, options: ReadOptions & { rejects: Rejects }): AsyncGenerator<DocumentRecord> {
   let parts: string[] = [];
   let length = 0;
   let head = '';
   let row: DocumentRecord['row'];
-  for await (const piece of documents(files, options)) {
+  for await (const piece of documentsOf(file, options)) {
     if (piece.first) {
       head = piece.text;
       row = piece.row;

@@ -27,6 +27,24 @@ export interface Reject {
 /** Rows between two looks at the limit, so that 5 GB of the wrong file stop early; the last look is at the end. */
 const EARLY_ROWS = 10_000;
 
+interface BadUtf8 {
+  path: string;
+  line: number;
+  byte: number;
+  offset: number;
+  guess: Encoding | 'unknown';
+}
+
+/** All that a `Rejects` knows, as JSON has it. */
+export interface RejectsState {
+  rows: number;
+  rejected: number;
+  refused: Record<RefusedKind, number>;
+  noted: Record<NotedKind, number>;
+  first?: Reject;
+  badUtf8?: BadUtf8;
+}
+
 /** The counters of one pass over the sources. */
 export class Rejects {
   /** Rows looked at, good or bad: JSONL lines, CSV records, lines of text files. */
@@ -36,7 +54,7 @@ export class Rejects {
   readonly refused = Object.fromEntries(REFUSED.map((k) => [k, 0])) as Record<RefusedKind, number>;
   readonly noted = Object.fromEntries(NOTED.map((k) => [k, 0])) as Record<NotedKind, number>;
   #first: Reject | undefined;
-  #badUtf8: { path: string; line: number; byte: number; offset: number; guess: Encoding | 'unknown' } | undefined;
+  #badUtf8: BadUtf8 | undefined;
 
   constructor(
     /** The share of rows that may be refused before everything stops. */
@@ -83,6 +101,21 @@ export class Rejects {
       first: this.#first,
       rejectsFile: this.rejectsFile,
     });
+  }
+
+  state(): RejectsState {
+    const { rows, rejected, refused, noted } = this;
+    return { rows, rejected, refused: { ...refused }, noted: { ...noted }, first: this.#first, badUtf8: this.#badUtf8 };
+  }
+
+  /** Counts on from this state. */
+  goOn({ rows, rejected, refused, noted, first, badUtf8 }: RejectsState): void {
+    this.rows = rows;
+    this.rejected = rejected;
+    Object.assign(this.refused, refused);
+    Object.assign(this.noted, noted);
+    this.#first = first;
+    this.#badUtf8 = badUtf8;
   }
 
   /** All counters in one object, for the manifest and the table at the end. */

@@ -6,7 +6,7 @@ import { here, shellWord } from '../../messages/index.ts';
 import { table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { required, verbSettings } from '../../verb-settings.ts';
-import { about, fieldArgument, forceFlag, freeFile, oneLine, outFile, passOptions, reading, sayRows } from './common.ts';
+import { about, fieldArgument, forceFlag, freeFile, oneLine, outFile, reading, sayRows, writeOptions } from './common.ts';
 
 const cleanSettings = {
   out: outFile,
@@ -40,8 +40,9 @@ export const dataClean: Verb = {
     const given = verbSettings(cleanSettings, args);
     const rules = Object.hasOwn(pipelines, given.pipeline) ? pipelines[given.pipeline]() : readPipeline(given.pipeline);
     const named = required(given.out, 'out=FILE', dataClean);
-    const file = freeFile(named.replaceAll('{hash}', cleaner(rules).hash.slice(0, 8)), args.flags['force']);
-    const report = await cleanFiles(args.words[0], { ...passOptions(given, out), out: file, rules });
+    const file = named.replaceAll('{hash}', cleaner(rules).hash.slice(0, 8));
+    const mayWrite = () => freeFile(file, args.flags['force']);
+    const report = await cleanFiles(args.words[0], { ...writeOptions(given, out, mayWrite), out: file, rules });
     out.live('');
     const n = (x: number) => count(x, out.lang);
     const most = (args.flags['examples'] as number | undefined) ?? 1;

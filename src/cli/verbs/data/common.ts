@@ -2,7 +2,16 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { z } from 'zod';
-import { type LengthBin, NOTED, type PassOptions, type PassReport, type Place, REFUSED } from '../../../data/index.ts';
+import {
+  type LengthBin,
+  type Lost,
+  NOTED,
+  type PassOptions,
+  type PassReport,
+  type Place,
+  REFUSED,
+  type WriteOptions,
+} from '../../../data/index.ts';
 import { QkvError } from '../../../errors.ts';
 import { bars } from '../../../figures/terminal.ts';
 import { clip } from '../../../figures/width.ts';
@@ -48,8 +57,8 @@ export const forceFlag = { name: 'force', about: about('write over what exists',
 
 export type Reading = { [K in keyof typeof reading]: z.output<(typeof reading)[K]> };
 
-/** The options of a pass over text, with a live line. */
-export function passOptions(given: Reading, out: Output): PassOptions {
+/** The options of a pass over text, with a live line. `before`: bytes of what was not read. */
+export function passOptions(given: Reading, out: Output, before: () => number = () => 0): PassOptions {
   let drawn = 0;
   const began = performance.now();
   return {
@@ -62,13 +71,53 @@ export function passOptions(given: Reading, out: Output): PassOptions {
       const now = performance.now();
       if (now - drawn < 100) return;
       drawn = now;
-      const left = ((now - began) / 1000) * (totalBytes / Math.max(1, read) - 1);
+      const left = ((now - began) / 1000) * ((totalBytes - read) / Math.max(1, read - before()));
       const done = Math.round((100 * read) / Math.max(1, totalBytes));
       out.live(
         `${done} % · ${bytes(read)} · ${count(documents, out.lang)} ${out.t({ en: 'documents', zh: '篇' })} · ${out.t({ en: `${Math.ceil(left)} s left`, zh: `剩 ${Math.ceil(left)} 秒` })}`,
       );
     },
   };
+}
+
+/** The options of a pass that writes. `mayWrite` says what may be written over; what a run that was killed has left is gone on with, and said. */
+export function writeOptions(given: Reading, out: Output, mayWrite: () => unknown): Omit<WriteOptions, 'out'> {
+  let before = 0;
+  return {
+    ...passOptions(given, out, () => before),
+    mayWrite: () => void mayWrite(),
+    onUnfinished(told) {
+      if ('why' in told) sayLost(out, told);
+      else {
+        before = told.bytes;
+        const n = (x: number) => count(x, out.lang);
+        out.say(
+          out.t({
+            en: `going on behind ${n(told.documents)} finished document(s) of a run that was cut off; ${n(told.files)} file(s) are not read again`,
+            zh: `上次中断的运行已完成 ${n(told.documents)} 篇文档，从其后继续；${n(told.files)} 个文件不再重读`,
+          }),
+        );
+        out.event({ type: 'resumed', ...told });
+      }
+    },
+  };
+}
+
+/** A run that was killed has left something, but nothing that this one can go on with. */
+export function sayLost(out: Output, lost: Lost): void {
+  const names = lost.names.map((name) => (`data.${name}` in reading ? `data.${name}` : name)).join(', ');
+  const why = {
+    options: { en: `of other options: ${names}`, zh: `选项不同：${names}` },
+    input: { en: `of other input: ${names}`, zh: `输入不同：${names}` },
+    damaged: { en: 'damaged', zh: '已损坏' },
+  }[lost.why];
+  out.say(
+    out.t({
+      en: `what a run that was cut off has left is ${why.en}; beginning anew`,
+      zh: `上次中断的运行留下的内容不能继续（${why.zh}），从头开始`,
+    }),
+  );
+  out.event({ type: 'restarted', ...lost });
 }
 
 /** For jobs of hours: collects garbage when the heap has grown by half, not when it has grown fourfold. Holds for this process and its threads. */

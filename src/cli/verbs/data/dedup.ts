@@ -6,7 +6,18 @@ import { here, shellWord } from '../../messages/index.ts';
 import type { Output } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { required, verbSettings } from '../../verb-settings.ts';
-import { about, fieldArgument, forceFlag, freeFile, oneLine, outFile, passOptions, placeOf, reading, sayRows } from './common.ts';
+import {
+  about,
+  fieldArgument,
+  forceFlag,
+  freeFile,
+  oneLine,
+  outFile,
+  placeOf,
+  reading,
+  sayRows,
+  writeOptions,
+} from './common.ts';
 
 const dedupSettings = {
   out: outFile,
@@ -48,15 +59,21 @@ export const dataDedup: Verb = {
   ],
   async run(args, out) {
     const given = verbSettings(dedupSettings, args);
-    const file = freeFile(required(given.out, 'out=FILE', dataDedup), args.flags['force']);
+    const file = required(given.out, 'out=FILE', dataDedup);
     const { near, threshold, shingle, minWords } = given;
+    const writing = {
+      ...writeOptions(given, out, () => freeFile(file, args.flags['force'])),
+      out: file,
+      near,
+      threshold,
+      shingle,
+    };
     if (given.by === 'paragraph') {
-      const options = { ...passOptions(given, out), out: file, near, threshold, shingle, minWords };
-      const found = await dedupParagraphs(args.words[0], options);
+      const found = await dedupParagraphs(args.words[0], { ...writing, minWords });
       sayParagraphs(out, found, fieldArgument(given));
       return 0;
     }
-    const report = await dedupFiles(args.words[0], { ...passOptions(given, out), out: file, near, threshold, shingle });
+    const report = await dedupFiles(args.words[0], writing);
     out.live('');
     const n = (x: number) => count(x, out.lang);
     for (const e of report.examples) {

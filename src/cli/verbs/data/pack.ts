@@ -14,7 +14,18 @@ import { printable, table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { required, verbSettings } from '../../verb-settings.ts';
 import { loadTokenizer } from '../tok.ts';
-import { about, forceFlag, freeFolder, frugalHeap, outFolder, passOptions, reading, sayRows, tokenizerWord } from './common.ts';
+import {
+  about,
+  forceFlag,
+  freeFolder,
+  frugalHeap,
+  outFolder,
+  passOptions,
+  reading,
+  sayLost,
+  sayRows,
+  tokenizerWord,
+} from './common.ts';
 
 const packSettings = {
   tokenizer: tokenizerWord,
@@ -73,13 +84,16 @@ export const dataPack: Verb = {
       split: given['data.split'],
       onProgress(p) {
         if (p.kind === 'reading') onProgress?.(p);
-        if (p.kind === 'resumed')
+        if (p.kind === 'lost') sayLost(out, { why: p.why, names: p.names });
+        if (p.kind === 'resumed') {
+          out.event({ type: 'resumed', shards: p.shards, tokens: p.tokens });
           out.say(
             out.t({
               en: `going on behind ${count(p.shards, out.lang)} finished shard(s) of a run that was cut off`,
               zh: `上次中断的运行已完成 ${count(p.shards, out.lang)} 个分片，从其后继续`,
             }),
           );
+        }
         // Other tokens are here: they stay, unless the command says otherwise.
         if (p.kind === 'rebuild' && !args.flags['force'])
           throw new QkvError('E158', `${folder}: ${p.reason}`, { path: folder, setting: 'out', reason: p.reason });

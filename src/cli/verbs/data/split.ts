@@ -7,7 +7,7 @@ import { here, shellWord } from '../../messages/index.ts';
 import { table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { required, verbSettings } from '../../verb-settings.ts';
-import { fieldArgument, freeFolder, outFolder, passOptions, reading, sayRows, share } from './common.ts';
+import { fieldArgument, freeFolder, outFolder, reading, sayRows, share, writeOptions } from './common.ts';
 
 const splitSettings = {
   out: outFolder,
@@ -31,8 +31,13 @@ export const dataSplit: Verb = {
         allowed: 'a sum below 1',
         allowedZh: '两者之和小于 1',
       });
-    const folder = freeFolder(required(given.out, 'out=FOLDER', dataSplit));
-    const report = await splitFiles(args.words[0], { ...passOptions(given, out), out: folder, val, test });
+    const folder = required(given.out, 'out=FOLDER', dataSplit);
+    const report = await splitFiles(args.words[0], {
+      ...writeOptions(given, out, () => freeFolder(folder)),
+      out: folder,
+      val,
+      test,
+    });
     out.live('');
     const n = (x: number) => count(x, out.lang);
     out.answer(
