@@ -32,7 +32,10 @@ interface TrieNode {
   token?: AddedToken;
 }
 
-/** Finds added tokens in a text: leftmost, then longest, without overlap. */
+/**
+ * Finds added tokens in a text: leftmost, then longest. The texts do not overlap, but the blanks that a token takes with it may be the next token's too: with `rstrip`
+ * the token `\n` is found twice in `\n\n`, the first time with both. So the official package has it.
+ */
 export class AddedTokenFinder {
   readonly #root: TrieNode = { next: new Map() };
   readonly #first: RegExp | undefined;
@@ -85,12 +88,14 @@ export class AddedTokenFinder {
         (wordBefore.test(text.slice(Math.max(0, start - 2), start)) || wordAfter.test(text.slice(end, end + 2)))
       )
         continue;
-      if (token.lstrip) while (start > done && blank.test(text[start - 1])) start--;
+      if (token.lstrip) {
+        while (start > done && blank.test(text[start - 1])) start--;
+        start = Math.max(start, done);
+      }
       if (token.rstrip) while (end < text.length && blank.test(text[end])) end++;
       if (start > done) out.push({ text: text.slice(done, start), start: done, end: start });
-      out.push({ token, start, end });
+      if (end > start) out.push({ token, start, end });
       done = end;
-      at = Math.max(at, end);
     }
     if (done < text.length) out.push({ text: text.slice(done), start: done, end: text.length });
     return out;

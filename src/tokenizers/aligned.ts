@@ -99,18 +99,22 @@ function pairUp(out: Builder, source: Aligned, start: number, end: number, text:
   }
 }
 
-/** A base with its marks, a syllable of Hangul letters, or a character that touches nothing. */
-const cluster = /[\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff\uac00-\ud7a3]+\p{M}*|\P{M}\p{M}*|\p{M}+/gsu;
+/** A base with its marks, a syllable of Hangul letters (half-width and compatibility letters are letters to NFKC), or a character that touches nothing. */
+const cluster =
+  /[\u1100-\u11ff\u3131-\u318e\ua960-\ua97f\ud7b0-\ud7ff\uac00-\ud7a3\uffa0-\uffdc]+[\p{M}\uff9e\uff9f]*|\P{M}[\p{M}\u0e33\u0eb3\uff9e\uff9f]*|\p{M}+/gsu;
 
 function normalForm(source: Aligned, form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): Aligned {
   const out = new Builder();
-  for (const match of source.text.matchAll(cluster)) composed(out, source, match.index, match.index + match[0].length, form);
+  for (const { 0: match, index } of source.text.matchAll(cluster)) {
+    if (form === 'NFC' || form === 'NFKC') composed(out, source, index, index + match.length, form);
+    else decomposed(out, source, index, index + match.length, form);
+  }
   return out.done();
 }
 
-/** Decomposed parts have the range of their character, in the order of the text; a composed character that of the first that it is made of. */
-function composed(out: Builder, source: Aligned, start: number, end: number, form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): void {
-  const decomposition = form.startsWith('NFK') ? 'NFKD' : 'NFD';
+/** Parts of a character have its range, in the order of the text; a composed character that of the first that it is made of. */
+function composed(out: Builder, source: Aligned, start: number, end: number, form: 'NFC' | 'NFKC'): void {
+  const decomposition = form === 'NFKC' ? 'NFKD' : 'NFD';
   const ranges: [number, number][] = [];
   for (let i = start; i < end; ) {
     const char = String.fromCodePoint(source.text.codePointAt(i)!);
@@ -123,6 +127,27 @@ function composed(out: Builder, source: Aligned, start: number, end: number, for
     const [from, to] = ranges[Math.min(part, ranges.length - 1)];
     out.add(char, from, to);
     part += Array.from(char.normalize(decomposition)).length;
+  }
+}
+
+/** Marks are in canonical order now: a character that was in the text has the next range of the text, one that came out of another the range before it. */
+function decomposed(out: Builder, source: Aligned, start: number, end: number, form: 'NFD' | 'NFKD'): void {
+  const parts: [char: string, first: boolean][] = [];
+  const ranges: [number, number][] = [];
+  for (let i = start; i < end; ) {
+    const char = String.fromCodePoint(source.text.codePointAt(i)!);
+    ranges.push([source.from[i], source.to[i]]);
+    Array.from(char.normalize(form)).forEach((part, k) => parts.push([part, k === 0]));
+    i += char.length;
+  }
+  let next = 0;
+  for (const char of source.text.slice(start, end).normalize(form)) {
+    const [[, first]] = parts.splice(
+      parts.findIndex(([part]) => part === char),
+      1,
+    );
+    if (first) next++;
+    out.add(char, ...ranges[Math.max(0, next - 1)]);
   }
 }
 

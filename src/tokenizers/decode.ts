@@ -21,11 +21,14 @@ type Step = (piece: string | Uint8Array, atStart: boolean, added: boolean) => st
 
 /**
  * Every decoder that is supported looks at one token and at whether it is the first, so that decoding is a concatenation and can stream.
- * One difference from the official package: there a run of `<0x..>` tokens that is not UTF-8 becomes one U+FFFD for each byte; here the bytes
- * are joined and each maximal invalid part is one U+FFFD, so that streaming equals decoding at once.
+ * Two differences from the official package: there a run of `<0x..>` tokens that is not UTF-8 becomes one U+FFFD for each byte; here the bytes
+ * are joined and each maximal invalid part is one U+FFFD, so that streaming equals decoding at once. And there an added token of letters that the byte
+ * alphabet has (`é`, `Ġ`) is read as bytes under ByteLevel, so that `é` comes back as U+FFFD; here it is its text.
  */
 export function compileDecoder(spec: DecoderSpec | null): TokenDecoder {
-  const steps = spec ? flatten(spec).map(compileStep) : [joinWithBlanks];
+  const flat = spec ? flatten(spec) : [];
+  flat.forEach(refuseWhatSpansTokens);
+  const steps = spec ? flat.map(compileStep) : [joinWithBlanks];
   return (token, atStart, added) => {
     let piece: string | Uint8Array = token;
     for (const step of steps) piece = step(piece, atStart, added);
@@ -38,6 +41,27 @@ const joinWithBlanks: Step = (piece, atStart) => (atStart ? piece : ` ${piece}`)
 
 function flatten(spec: DecoderSpec): DecoderSpec[] {
   return spec.type === 'Sequence' ? spec.decoders.flatMap(flatten) : [spec];
+}
+
+/**
+ * After ByteLevel and Fuse the text is one piece, and after ByteFallback a run of bytes is: what a later step would do across tokens is refused.
+ * Strip stands as in Llama's files, at most one character at the start; a replacement of single characters is the same before Fuse and after.
+ */
+function refuseWhatSpansTokens(step: DecoderSpec, i: number, all: readonly DecoderSpec[]): void {
+  const joins = all.slice(0, i).filter(({ type }) => type === 'ByteLevel' || type === 'Fuse' || type === 'ByteFallback');
+  const fused = joins.some(({ type }) => type !== 'ByteFallback');
+  const fits =
+    joins.length === 0 ||
+    step.type === 'Fuse' ||
+    (step.type === 'Strip' && fused && step.start <= 1) ||
+    (step.type === 'Replace' &&
+      joins.every(({ type }) => type === 'Fuse') &&
+      'String' in step.pattern &&
+      Array.from(step.pattern.String).length === 1);
+  if (!fits)
+    throw tokenizerError(
+      `tokenizer.json: the decoder ${step.type} after ${joins.at(-1)!.type}, where it sees more than one token, is not supported`,
+    );
 }
 
 function onText(step: (text: string, atStart: boolean) => string): Step {
@@ -74,12 +98,19 @@ function compileStep(spec: DecoderSpec, i: number, all: DecoderSpec[]): Step {
       if (spec.stop > 0)
         throw tokenizerError('tokenizer.json: a Strip decoder at the end of the text is not supported', { stop: spec.stop });
       // After Fuse the text is one piece, so only its first token is stripped; before, every token is.
-      const fused = all.slice(0, i).some((step) => step.type === 'Fuse');
-      return onText((text, atStart) => {
+      const fused = all.slice(0, i).some(({ type }) => type === 'Fuse' || type === 'ByteLevel');
+      const content = utf8Bytes(spec.content);
+      return (piece, atStart) => {
+        if (fused && !atStart) return piece;
         let cut = 0;
-        if (atStart || !fused) while (cut < spec.start && text.startsWith(spec.content, cut * spec.content.length)) cut++;
-        return text.slice(cut * spec.content.length);
-      });
+        if (typeof piece === 'string') {
+          while (cut < spec.start && piece.startsWith(spec.content, cut * spec.content.length)) cut++;
+          return piece.slice(cut * spec.content.length);
+        }
+        const starts = (): boolean => content.every((byte, k) => piece[cut * content.length + k] === byte);
+        while (cut < spec.start && starts()) cut++;
+        return piece.subarray(cut * content.length);
+      };
     }
     default:
       throw tokenizerError(`tokenizer.json: the decoder ${JSON.stringify((spec as { type?: unknown }).type)} is not supported`);

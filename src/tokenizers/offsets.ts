@@ -50,13 +50,13 @@ export function compileOffsets(
         for (const inner of normalized.split(source.text, !special)) {
           if (inner.token) put(inner.token.id, source.from[inner.start], source.to[inner.end - 1]);
           else {
-            let pieces: [Aligned, boolean][] = [[slice(source, inner.start, inner.end), atStart]];
+            let pieces: [Aligned, boolean][] = [
+              [slice(source, inner.start, inner.end), atStart && source.from[inner.start] === 0],
+            ];
             for (const step of steps)
               pieces = pieces.flatMap(([piece, first]) =>
-                step(piece, first).map((part, i): [Aligned, boolean] => [
-                  part,
-                  first && i === 0 && part.from[0] === piece.from[0],
-                ]),
+                // Parts of the first character are all at the start, in the official package too.
+                step(piece, first).map((part): [Aligned, boolean] => [part, first && part.from[0] === 0]),
               );
             for (const [piece] of pieces) if (piece.text !== '') encodePiece(model, piece, put);
           }
@@ -177,8 +177,9 @@ function characterSpans(model: Model, text: string, ids: Int32Array): number[] {
     let token = model.idToToken(id)!;
     if (at > 0 && prefix && token.startsWith(prefix)) token = token.slice(prefix.length);
     if (text.startsWith(token, at)) return token.length;
-    if (suffix && token.endsWith(suffix)) token = token.slice(0, -suffix.length);
-    return text.startsWith(token, at) ? token.length : -1;
+    if (!suffix || !token.endsWith(suffix)) return -1;
+    token = token.slice(0, -suffix.length);
+    return token !== '' && at + token.length === text.length && text.endsWith(token) ? token.length : -1;
   };
   let at = 0;
   for (let i = 0; i < ids.length; ) {
@@ -221,12 +222,12 @@ function characterSpans(model: Model, text: string, ids: Int32Array): number[] {
 
 const isByte = (model: Model, id: number): boolean => /^<0x[0-9A-F]{2}>$/.test(model.idToToken(id) ?? '');
 
-/** What a ByteLevel or RoBERTa post-processor does to offsets: blanks at the ends of a token do not count. Undefined where there is none. */
-export function trimming(spec: PostProcessorSpec | null): { prefixSpace: boolean } | undefined {
-  if (!spec) return undefined;
-  if (spec.type === 'Sequence') return spec.processors.map(trimming).find((found) => found !== undefined);
-  if (spec.type !== 'ByteLevel' && spec.type !== 'RobertaProcessing') return undefined;
-  return (spec.trim_offsets ?? true) ? { prefixSpace: spec.add_prefix_space ?? true } : undefined;
+/** What a ByteLevel or RoBERTa post-processor does to offsets: blanks at the ends of a token do not count. Once for each of them. */
+export function trimming(spec: PostProcessorSpec | null): { prefixSpace: boolean }[] {
+  if (!spec) return [];
+  if (spec.type === 'Sequence') return spec.processors.flatMap(trimming);
+  if (spec.type !== 'ByteLevel' && spec.type !== 'RobertaProcessing') return [];
+  return (spec.trim_offsets ?? true) ? [{ prefixSpace: spec.add_prefix_space ?? true }] : [];
 }
 
 /** Trim in place; `token` is the spelling in the vocabulary. Offsets are characters here, since blanks are counted as characters. */

@@ -13,6 +13,8 @@ export interface TranslatedPattern {
   source: string;
   /** The same, to count its steps. */
   match: Match;
+  /** Whether a match may have no characters: `a|`, `x*`, `^`. */
+  mayBeEmpty: boolean;
   /** What may be repeated: the sources of its characters and sets, in order. */
   repeats: readonly (readonly string[])[];
   /** The characters that it names. */
@@ -22,8 +24,8 @@ export interface TranslatedPattern {
 /** Throws TOKENIZER with the place of what is not supported. */
 export function translatePattern(pattern: string): TranslatedPattern {
   const reader = new PatternReader(pattern);
-  const { source, match } = reader.read();
-  return { source, match, repeats: reader.repeats, characters: reader.characters };
+  const { source, match, least } = reader.read();
+  return { source, match, mayBeEmpty: least === 0, repeats: reader.repeats, characters: reader.characters };
 }
 
 /** One translated node: its source and what decides whether it may be repeated without end. */
@@ -36,6 +38,8 @@ interface Node {
   repeats: number;
   /** Parts on the longest path that may match more or less: each may double the time of a failing match. */
   choices: number;
+  /** How many characters a match has at least. */
+  least: number;
   /** How many characters of a match it may at most spell out, to bound `{n}` of `{n}`. */
   weight: number;
   /** A place between characters: `^`, `$`, a look-around. It cannot be repeated. */
@@ -89,12 +93,13 @@ class PatternReader {
       fixed: nodes.length === 1 && nodes[0].fixed,
       repeats: Math.max(...nodes.map((n) => n.repeats)),
       choices: Math.max(...nodes.map((n) => n.choices)) + (nodes.length > 1 ? 1 : 0),
+      least: Math.min(...nodes.map((n) => n.least)),
       weight: nodes.reduce((sum, n) => sum + n.weight, 0),
     };
   }
 
   #sequence(ignoreCase: boolean): Node {
-    const all: Node = { source: '', match: empty, fixed: true, repeats: 0, choices: 0, weight: 0 };
+    const all: Node = { source: '', match: empty, fixed: true, repeats: 0, choices: 0, least: 0, weight: 0 };
     while (this.#at < this.#chars.length && this.#peek() !== '|' && this.#peek() !== ')') {
       if (this.#take('(?i)')) ignoreCase = true;
       else {
@@ -104,6 +109,7 @@ class PatternReader {
         all.fixed &&= node.fixed;
         all.repeats += node.repeats;
         all.choices += node.choices;
+        all.least += node.least;
         all.weight += node.weight;
       }
     }
@@ -128,6 +134,7 @@ class PatternReader {
       fixed: min === max && atom.fixed,
       repeats: atom.repeats + (max > 1000 ? 1 : 0),
       choices: atom.choices + (min !== max ? 1 : 0),
+      least: min * atom.least,
       weight: atom.weight * times,
     };
     if (node.weight > 10_000) this.#refuse('counted repeats that spell out more than 10,000 characters');
@@ -161,10 +168,10 @@ class PatternReader {
   #atom(ignoreCase: boolean): Node {
     const single = (source: string): Node => {
       this.#atoms.push(source);
-      return { source, match: oneOf(source), fixed: true, repeats: 0, choices: 0, weight: 1 };
+      return { source, match: oneOf(source), fixed: true, repeats: 0, choices: 0, least: 1, weight: 1 };
     };
     const zero = (source: string, holds: Parameters<typeof place>[0]): Node => {
-      return { source, match: place(holds), fixed: true, repeats: 0, choices: 0, weight: 0, place: true };
+      return { source, match: place(holds), fixed: true, repeats: 0, choices: 0, least: 0, weight: 0, place: true };
     };
     const c = this.#peek();
     if (c === '(') return this.#group(ignoreCase);
@@ -201,7 +208,14 @@ class PatternReader {
     if (open.startsWith('(?<'))
       match = behind(match, open === '(?<=', inside.repeats > 0 ? Number.POSITIVE_INFINITY : inside.weight);
     else if (look) match = ahead(match, open === '(?=');
-    return { ...inside, source: `${open}${inside.source})`, match, fixed: inside.fixed && !look, place: look };
+    return {
+      ...inside,
+      source: `${open}${inside.source})`,
+      match,
+      fixed: inside.fixed && !look,
+      place: look,
+      ...(look && { least: 0 }),
+    };
   }
 
   /** `[…]`, with nested sets and `&&`, which bind as in Oniguruma: `[ab&&[^c]]` is (a or b) and not c. */

@@ -44,10 +44,17 @@ export function compilePattern(pattern: string): RegExp {
       length: pattern.length,
     });
   const translated = translatePattern(pattern);
+  if (translated.mayBeEmpty) throw emptyMatches(pattern);
   const compiled = new RegExp(translated.source, 'gv');
   if (!trusted.has(pattern)) refuseSlow(translated, pattern);
   return compiled;
 }
+
+/** Readers do not agree where the empty text is. */
+const emptyMatches = (pattern: string) =>
+  tokenizerError(`split pattern: ${JSON.stringify(pattern.slice(0, 200))} matches the empty text`, {
+    pattern: pattern.slice(0, 200),
+  });
 
 /** Ours, and a published one (DeepSeek) that is quadratic on runs of blanks alone. */
 const trusted: ReadonlySet<string> = new Set([...Object.values(splitPatterns), '\\s+$']);
@@ -87,5 +94,6 @@ const sampleCharacters = 'a A 1 \n\r\t_-.\'"/<中あアéЖא한ª²\u0301€\u0
 
 /** A text as a pattern that matches exactly it. */
 export function literalPattern(text: string): RegExp {
+  if (text === '') throw emptyMatches(text);
   return new RegExp(Array.from(text, escapeCharacter).join(''), 'gv');
 }

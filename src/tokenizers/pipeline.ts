@@ -1,6 +1,7 @@
 /** A tokenizer as the stages of `tokenizer.json`: added tokens → normalizer → pre-tokenizer → model → post-processor, and a decoder back. */
 import { AddedTokenFinder } from './added-tokens.ts';
 import type { AddedToken } from './added-tokens.ts';
+import { alignedText, alignNormalizer } from './aligned.ts';
 import { Bpe } from './bpe.ts';
 import { compileDecoder } from './decode.ts';
 import type { DecoderSpec, TokenDecoder } from './decode.ts';
@@ -12,7 +13,7 @@ import { compileOffsets, placesIn, trimming, trimOffsets } from './offsets.ts';
 import type { EncodingWithOffsets, OffsetUnit } from './offsets.ts';
 import { compilePostProcessor } from './postprocess.ts';
 import type { Frame, Frames, PostProcessorSpec } from './postprocess.ts';
-import { compilePreTokenizer } from './pretokenize.ts';
+import { compilePreTokenizer, prependsFirst } from './pretokenize.ts';
 import type { PreTokenizer, PreTokenizerSpec } from './pretokenize.ts';
 import { padded, truncated } from './truncate.ts';
 import type { PaddingSpec, Row, TruncationSpec } from './truncate.ts';
@@ -46,6 +47,8 @@ export class PipelineTokenizer implements Tokenizer {
   readonly #raw: AddedTokenFinder;
   readonly #normalized: AddedTokenFinder;
   #offsets: ReturnType<typeof compileOffsets> | undefined;
+  #align: ReturnType<typeof alignNormalizer> | undefined;
+  readonly #prepends: ReturnType<typeof prependsFirst>;
   /** Bytes of a token that is not the first, filled as they are asked for. */
   readonly #bytes: (Uint8Array | undefined)[] = [];
 
@@ -55,6 +58,7 @@ export class PipelineTokenizer implements Tokenizer {
     this.parts = { model, addedTokens, normalizer, preTokenizer, postProcessor, decoder, truncation, padding };
     this.#normalize = normalizer ? compileNormalizer(normalizer) : undefined;
     this.#split = compilePreTokenizer(preTokenizer, model instanceof Bpe && model.byteLevel).split;
+    this.#prepends = prependsFirst(preTokenizer);
     this.#frames = compilePostProcessor(postProcessor);
     this.#decodeToken = compileDecoder(decoder);
     this.#added = new Map(addedTokens.map((token) => [token.id, token]));
@@ -103,18 +107,17 @@ export class PipelineTokenizer implements Tokenizer {
   ): EncodingWithOffsets {
     this.#offsets ??= compileOffsets(this.parts, this.#raw, this.#normalized);
     const bare = this.#offsets(text, special);
-    const trim = trimming(this.parts.postProcessor);
+    const trims = trimming(this.parts.postProcessor);
+    const trim = trims.length > 0;
     let { ids, offsets } = bare;
     if (trim || unit === 'character') {
       const places = placesIn(text, 'character');
       offsets = offsets.map((place) => places[place]);
     }
-    if (trim)
-      trimOffsets(
-        Array.from(ids, (id) => this.idToToken(id)!),
-        offsets,
-        trim.prefixSpace,
-      );
+    if (trim) {
+      const spellings = this.#spellings(text, ids, offsets);
+      for (const { prefixSpace } of trims) trimOffsets(spellings, offsets, prefixSpace);
+    }
     if (unit === 'byte' || (trim && unit === 'utf16')) {
       // From characters (after trimming) or units to what was asked for.
       const units = trim ? unitsOfCharacters(text) : undefined;
@@ -132,6 +135,19 @@ export class PipelineTokenizer implements Tokenizer {
       ids = Int32Array.from(framed, ([id]) => id);
     }
     return { ids, offsets };
+  }
+
+  /** Tokens as trimming sees them: an added token with the blanks that it took, an unknown one of Unigram as it stands in the text. */
+  #spellings(text: string, ids: Int32Array, offsets: Int32Array): string[] {
+    const chars = Array.from(text);
+    const { model } = this.parts;
+    return Array.from(ids, (id, i) => {
+      const spelled = this.idToToken(id)!;
+      const stands = chars.slice(offsets[2 * i], offsets[2 * i + 1]).join('');
+      const added = this.#added.get(id);
+      const asWritten = added ? stands.includes(spelled) : model.type === 'Unigram' && id === model.unkId;
+      return asWritten ? stands : spelled;
+    });
   }
 
   /** Two texts as the model expects a pair (`[CLS] a [SEP] b [SEP]`), with the segment of each token. */
@@ -164,7 +180,13 @@ export class PipelineTokenizer implements Tokenizer {
     if (replaced) onLone?.(replaced);
     const { model } = this.parts;
     const emit = (piece: string) => model.encode(piece, out);
-    let atStart = true;
+    const start = this.#startOf(whole);
+    if (start === 'several' || this.#prepends === 'often') {
+      this.#offsets ??= compileOffsets(this.parts, this.#raw, this.#normalized);
+      out.append(this.#offsets(whole, special).ids);
+      return;
+    }
+    let atStart = start === 'first';
     for (const outer of this.#raw.split(whole, !special)) {
       if (outer.token) out.push(outer.token.id);
       else {
@@ -177,6 +199,20 @@ export class PipelineTokenizer implements Tokenizer {
       }
       atStart = false;
     }
+  }
+
+  /**
+   * What of a normalized text is at the start of the input, for `prepend_scheme: first`: its first character as a rule; nothing where a normalizer took the first character
+   * away; and where it made several of it, each of them, which only the slow path can follow.
+   */
+  #startOf(text: string): 'first' | 'nothing' | 'several' {
+    const { normalizer } = this.parts;
+    if (this.#prepends !== 'first' || !normalizer) return 'first';
+    this.#align ??= alignNormalizer(normalizer);
+    const { text: head, from } = this.#align(alignedText(text.slice(0, 64)));
+    const units = from.findIndex((place) => place > 0);
+    const atStart = Array.from(head.slice(0, units < 0 ? head.length : units)).length;
+    return atStart === 0 ? 'nothing' : atStart === 1 ? 'first' : 'several';
   }
 
   decode(ids: ArrayLike<number>, { skipSpecial = false }: DecodeOptions = {}): string {

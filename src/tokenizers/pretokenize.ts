@@ -49,6 +49,15 @@ function flatten(spec: PreTokenizerSpec | null): PreTokenizerSpec[] {
   return spec.type === 'Sequence' ? spec.pretokenizers.flatMap(flatten) : [spec];
 }
 
+/** Whether a step puts a mark before what is at the start of the input only: `first`; `often` where other steps put something there, too. */
+export function prependsFirst(spec: PreTokenizerSpec | null): 'no' | 'first' | 'often' {
+  const prepend = flatten(spec).filter(
+    (step) => step.type === 'Metaspace' || (step.type === 'ByteLevel' && (step.add_prefix_space ?? true)),
+  );
+  if (!prepend.some((step) => step.type === 'Metaspace' && step.prepend_scheme === 'first')) return 'no';
+  return prepend.length > 1 ? 'often' : 'first';
+}
+
 /** ASCII punctuation and Unicode P, as BERT counts it. */
 const punctuation = '[!-/:-@\\[-`{-~\\p{P}]';
 

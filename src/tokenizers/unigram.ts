@@ -156,7 +156,10 @@ export class Unigram implements Model {
       else path.push([from[end], end, id]);
     }
     for (const [start, end, id] of path.reverse()) {
+      // The official package looks a run of unknowns up once more: the unknown token's own text is that token, not its bytes.
+      const written = id === unknown && !this.#float32 ? this.#ids.get(text.slice(start, end)) : undefined;
       if (id !== unknown) out.push(id);
+      else if (written !== undefined) out.push(written);
       else if (this.#byteIds) for (const b of utf8Bytes(text.slice(start, end))) out.push(this.#byteIds[b]);
       else out.push(this.options.unkId!);
     }
