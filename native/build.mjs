@@ -1,5 +1,6 @@
 // Compiles native/src into native/build/qkv.node: each kernel file once per instruction set, the rest once. No tool but a C++20 compiler is needed.
 //   node build.mjs [--asan | --tsan | --target=aarch64] [--jobs=2] [--verbose] [--isa=avx2,sse2 | --isa=all] [--kernels=gemm,matvec] [--out=name]
+//   node build.mjs --emulate     the AVX-512 kernels for a machine with AVX2 (avx512-emulated.h), to check them where no other machine is at hand
 // Variants go to folders of their own inside native/build; --isa and --kernels build a part, for work on one kernel (QKV_NATIVE then names the addon).
 // Without a compiler it says what to install and exits 0: the reference backend still works.
 import { spawn, spawnSync } from 'node:child_process';
@@ -16,7 +17,8 @@ const option = (name, fallback) => [...flags].find((f) => f.startsWith(`--${name
 const target = option('target', { x64: 'x86_64', arm64: 'aarch64' }[process.arch] ?? process.arch);
 const cross = target !== ({ x64: 'x86_64', arm64: 'aarch64' }[process.arch] ?? process.arch);
 const sanitizer = flags.has('--asan') ? 'asan' : flags.has('--tsan') ? 'tsan' : '';
-const variant = option('out', sanitizer || (cross ? target : ''));
+const emulate = flags.has('--emulate');
+const variant = option('out', sanitizer || (emulate ? 'emulated' : cross ? target : ''));
 const outDir = join(here, 'build', variant);
 const objDir = join(outDir, 'obj');
 
@@ -30,10 +32,14 @@ const isas = {
   },
   aarch64: { neon: [] },
 }[target] ?? { generic: [] };
+if (emulate) {
+  const emulated = [...isas.avx2, '-include', join(here, 'avx512-emulated.h')];
+  Object.assign(isas, { avx512: emulated, avx512bf16: [...emulated, '-DQKV_EMULATE_BF16'] });
+}
 
 const common = [
   '-std=c++20',
-  sanitizer ? '-O1' : '-O3', // with sanitizers -O3 takes minutes a file
+  sanitizer || emulate ? '-O1' : '-O3', // with sanitizers, and with sixteen lanes in loops, -O3 takes minutes a file
   '-g1',
   '-fPIC',
   '-fvisibility=hidden',
@@ -49,6 +55,7 @@ const common = [
   '-Wno-unknown-warning-option', // clang does not know the next one
   '-Wno-maybe-uninitialized', // GCC 12 raises it in its own AVX-512 headers (bug 105593)
   '-DNAPI_VERSION=8',
+  ...(emulate ? ['-DQKV_EMULATED'] : []),
   // prettier-ignore
   ...({
     asan: ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined', '-fno-omit-frame-pointer'],
@@ -91,6 +98,7 @@ function fingerprint(source, command) {
     }
   };
   visit(source);
+  for (const [at, arg] of command.entries()) if (arg === '-include') visit(command[at + 1]);
   return hash.digest('hex');
 }
 
@@ -152,7 +160,7 @@ function isasOfThisMachine() {
   const able = names.filter((name) => needs[name].every((flag) => has.has(flag)));
   return [...new Set([able[0], able.at(-1)])];
 }
-const asked = option('isa');
+const asked = option('isa', emulate ? 'avx512,avx512bf16' : undefined);
 const wanted = asked === undefined ? isasOfThisMachine() : asked === 'all' ? Object.keys(isas) : asked.split(',');
 const only = option('kernels')?.split(',').concat('table', 'peak');
 for (const [isa, isaFlags] of Object.entries(isas).filter(([isa]) => wanted.includes(isa)))

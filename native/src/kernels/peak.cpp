@@ -25,7 +25,7 @@ float chains(long rounds) {
   for (int i = 0; i < kChains; i++) a[i] = set1(static_cast<float>(i));
   Vec x = set1(0.999999f), y = set1(1e-7f);
   for (long r = 0; r < rounds; r++) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(QKV_EMULATED)
     asm volatile("" : "+x"(x), "+x"(y));
 #elif defined(__aarch64__)
     asm volatile("" : "+w"(x), "+w"(y));
@@ -43,7 +43,9 @@ float chainsBf16(long rounds) {
   for (int i = 0; i < kChains; i++) a[i] = _mm512_set1_ps(static_cast<float>(i));
   __m512 x = set1(1e-30f), y = set1(1e-30f);
   for (long r = 0; r < rounds; r++) {
+#if !defined(QKV_EMULATED)  // there no register holds sixteen lanes
     asm volatile("" : "+v"(x), "+v"(y));
+#endif
 #pragma GCC unroll 32
     for (int i = 0; i < kChains; i++) a[i] = _mm512_dpbf16_ps(a[i], reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(y));
   }
