@@ -1,11 +1,12 @@
-import { check, Tensor } from '../tensor/index.ts';
-import { type AttentionCache, selectRows } from './kv-cache.ts';
+import { check, Tensor, tidy } from '../tensor/index.ts';
+import { type SteadyCache, selectRows } from './kv-cache.ts';
 
 /**
  * A cache of one byte a number: each key and each value is held as 127·x/max|x| rounded, with its max|x| in f32. It takes (D + 4)/4D of the
  * memory, and what comes back is off by at most max|x|/254 in each channel. The numbers handed out are f32, made anew for each call.
  */
-export class QuantizedCache implements AttentionCache {
+export class QuantizedCache implements SteadyCache {
+  readonly rule = 0;
   length = 0;
   readonly #k: EightBits;
   readonly #v: EightBits;
@@ -33,6 +34,9 @@ export class QuantizedCache implements AttentionCache {
     this.#v.write(at, v);
     this.length = at + T;
     return [this.#k.read(this.length), this.#v.read(this.length)];
+  }
+  advance(): void {
+    this.length++;
   }
   truncate(length: number): void {
     this.length = Math.min(this.length, length);
@@ -69,8 +73,10 @@ class EightBits implements Disposable {
     this.#bytes.slice(2, at, at + T).copyFrom(scaled); // rounds to nearest
   }
   read(length: number): Tensor {
-    const whole = this.#bytes.slice(2, 0, length).cast('f32').sub(ZERO);
-    return whole.mul(this.#greatest.slice(2, 0, length).div(127));
+    return tidy(() => {
+      const whole = this.#bytes.slice(2, 0, length).cast('f32').sub(ZERO);
+      return whole.mul(this.#greatest.slice(2, 0, length).div(127));
+    });
   }
   select(length: number, rows: readonly number[]): void {
     for (const held of [this.#bytes, this.#greatest]) selectRows(held, rows, length);

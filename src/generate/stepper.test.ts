@@ -12,7 +12,12 @@ const models: Record<string, () => Writer & object> = {
   Llama: () => new Llama({ ...shape, nKvHead: 2, qkNorm: true }, new Rng(4)),
 };
 /** Logits of 150 steps of two sequences, the second `behind` places behind the first, a way back to place 9 and 100 more. */
-async function write(model: Writer, replay: boolean, behind = 0): Promise<{ logits: Float32Array[]; replayed: number }> {
+async function write(
+  model: Writer,
+  replay: boolean,
+  behind = 0,
+  id = (n: number): number => (n * 7 + ((n * n) % 5)) % 41,
+): Promise<{ logits: Float32Array[]; replayed: number }> {
   const caches = model.newCaches(2);
   using rows = new UnevenRows([0, behind], 160);
   if (behind > 0) for (const c of caches) Object.assign(c as KVCache, { rows, length: behind });
@@ -21,7 +26,7 @@ async function write(model: Writer, replay: boolean, behind = 0): Promise<{ logi
   let replayed = 0;
   for (let n = 0; n < 250; n++) {
     if (n === 150) for (const c of caches) c.truncate(9);
-    logits.push(await stepper.step(Int32Array.of((n * 7) % 41, (n * 11 + 3) % 41)));
+    logits.push(await stepper.step(Int32Array.of(id(n), id(n + 2))));
     if (stepper.replaying) replayed++;
   }
   stepper[Symbol.dispose]();
@@ -104,14 +109,50 @@ test.each(Object.entries(windows))(
   },
 );
 
-test('caches that are not known to grow by a place a token run the model', async () => {
+test.each([
+  { text: 'one id for ever', id: () => 7 },
+  { text: 'ids that rise evenly', id: (n: number) => (3 * n + 5) % 41 },
+  { text: 'ids that count the places', id: (n: number) => n % 41 },
+])('$text: not taken for places', async ({ id }) => {
   const model = models.GPT2();
-  const quantised: Writer = {
+  const [plain, again] = [await write(model, false, 0, id), await write(model, true, 0, id)];
+  expect(again.logits).toEqual(plain.logits);
+  if (backend().prepare) expect(again.replayed).toBeGreaterThan(200);
+  dispose(model);
+});
+
+test.each(Object.keys(models))(
+  'keys and values of 8 bits replay, though the numbers made of them grow by a place a step: %s',
+  async (name) => {
+    const model = models[name]();
+    const { nKvHead = 4 } = model.config as { nKvHead?: number };
+    const quantised: Writer = {
+      config: model.config,
+      nextLogits: (...a) => model.nextLogits(...a),
+      newCaches: (B) => [0, 1].map(() => new QuantizedCache(B, nKvHead, 160, 16)),
+    };
+    const plain = await write(quantised, false);
+    const live = memory.liveBytes;
+    const again = await write(quantised, true);
+    expect(again.logits).toEqual(plain.logits);
+    if (backend().prepare) expect(again.replayed).toBeGreaterThan(240);
+    expect(memory.liveBytes).toBe(live);
+    dispose(model);
+  },
+);
+
+test('a model that looks at values on the way is run at each step', async () => {
+  const model = models.GPT2();
+  const looking: Writer = {
     config: model.config,
-    nextLogits: (...a) => model.nextLogits(...a),
-    newCaches: (B) => [0, 1].map(() => new QuantizedCache(B, 4, 160, 16)),
+    newCaches: (B) => model.newCaches(B),
+    nextLogits: (...a) => {
+      const logits = model.nextLogits(...a);
+      logits.readSync();
+      return logits;
+    },
   };
-  const { replayed } = await write(quantised, true);
+  const { replayed } = await write(looking, true);
   expect(replayed).toBe(0);
   dispose(model);
 });

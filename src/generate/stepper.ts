@@ -62,9 +62,10 @@ export class Stepper implements Disposable {
     this.#watched.push({ place, recording });
     if (this.#watched.length < 3) return result;
     const [a, b, c] = this.#watched;
-    this.#replay = replayOf([a.recording, b.recording, c.recording]);
+    const found = replayOf([a.recording, b.recording, c.recording]);
+    this.#replay = found === 'unclear' ? undefined : found;
     this.#first = a.place;
-    this.#tries = this.#replay ? 0 : this.#tries + 1;
+    if (found !== 'unclear') this.#tries = found ? 0 : this.#tries + 1;
     this.#watched = this.#replay ? [] : [b, c];
     return result;
   }

@@ -9,7 +9,8 @@ import type { Tensor } from './tensor.ts';
 
 type Event =
   | { kind: 'call'; call: Call }
-  | { kind: 'write'; view: View; data: TypedData }
+  /** `ids`: the data is the very array of the step's ids, not one that looks like it. */
+  | { kind: 'write'; view: View; data: TypedData; ids: boolean }
   | { kind: 'alloc'; buffer: Buffer }
   | { kind: 'free'; buffer: Buffer };
 
@@ -68,7 +69,7 @@ export function recordStep(ids: Int32Array, step: () => Tensor): { result: Tenso
       inner.free(buffer);
     },
     write(view, data) {
-      if (open) events.push({ kind: 'write', view: still(view), data: data.slice() });
+      if (open) events.push({ kind: 'write', view: still(view), data: data.slice(), ids: data === ids });
       inner.write(view, data);
     },
     read(view) {
@@ -96,8 +97,21 @@ export interface Replay extends Disposable {
   run(k: number, ids: Int32Array): Promise<TypedData>;
 }
 
-/** Undefined when three recordings of steps one place apart do not follow one rule. */
-export function replayOf(steps: readonly [Recording, Recording, Recording]): Replay | undefined {
+/** Memory of the step itself, as large as it becomes; where it lies is known when the last place is. */
+class Slot implements Buffer {
+  id = 0;
+  constructor(
+    readonly bytes: number,
+    /** Bytes more at each place. */
+    readonly growth: number,
+  ) {}
+}
+
+/**
+ * Undefined when three recordings of steps one place apart do not follow one rule; 'unclear' when they do, but numbers that rise evenly are also those of
+ * the ids (a text that counts its places), so that it cannot be told which they are.
+ */
+export function replayOf(steps: readonly [Recording, Recording, Recording]): Replay | 'unclear' | undefined {
   const target = backend();
   if (!target.prepare || steps.some((s) => s.reads)) return undefined;
   const [first, second, third] = steps;
@@ -105,16 +119,13 @@ export function replayOf(steps: readonly [Recording, Recording, Recording]): Rep
   if (second.events.length !== n || third.events.length !== n) return undefined;
 
   const names = steps.map(() => new Map<Buffer, number>()); // buffers of the step itself, by order
-  const memory: Buffer[] = []; // what stands for them in the replay
-  const spare = new Map<number, Buffer[]>();
+  const slots: Slot[] = []; // what stands for them in the replay
+  const spare = new Map<string, Slot[]>();
+  const keyOf = ({ bytes, growth }: Slot): string => `${bytes} ${growth}`;
   const written = new Set(first.events.flatMap((e) => (e.kind === 'write' ? [e.view.buffer] : [])));
-  const made: Buffer[] = [];
-  const give = (): undefined => {
-    for (const b of made) target.free(b);
-    return undefined;
-  };
   const calls: [Call, Call][] = [];
   const writes: { view: View; ids: boolean; data: TypedData; next: TypedData }[] = [];
+  let unclear = false;
   let last = Number.POSITIVE_INFINITY;
 
   /** The first and the second view in the replay's memory; undefined where the three do not agree. */
@@ -124,55 +135,64 @@ export function replayOf(steps: readonly [Recording, Recording, Recording]): Rep
     if (own ? index[0] !== index[1] || index[0] !== index[2] : a.buffer !== b.buffer || a.buffer !== c.buffer) return undefined;
     if (a.dtype !== b.dtype || a.dtype !== c.dtype || a.shape.length !== b.shape.length || a.shape.length !== c.shape.length)
       return undefined;
-    const even = (x: number, y: number, z: number): boolean => y - x === z - y;
-    const same = a.strides.every((s, i) => a.shape[i] === 1 || (s === b.strides[i] && s === c.strides[i]));
-    if (!same || !even(a.offset, b.offset, c.offset) || !a.shape.every((d, i) => even(d, b.shape[i], c.shape[i])))
-      return undefined;
-    const end = (v: View): number => v.shape.reduce((at, d, i) => at + (d - 1) * a.strides[i], v.offset) + 1;
+    if (!even(a.offset, b.offset, c.offset) || !a.shape.every((d, i) => even(d, b.shape[i], c.shape[i]))) return undefined;
+    const single = (i: number): boolean => a.shape[i] === 1 && b.shape[i] === 1; // never stepped along: any stride will do
+    const stepped = a.strides.every(
+      (s, i) => single(i) || (even(s, b.strides[i], c.strides[i]) && (s === b.strides[i] || a.shape[i] === b.shape[i])),
+    );
+    if (!stepped) return undefined;
+    const end = (v: View): number => v.shape.reduce((at, d, i) => at + (d - 1) * v.strides[i], v.offset) + 1;
     const step = end(b) - end(a);
-    const room = a.buffer.bytes / bytesPerElement[a.dtype];
-    if (step > 0) last = Math.min(last, Math.floor((room - end(a)) / step));
-    if (own && (step !== 0 || a.offset !== b.offset)) return undefined; // its own memory does not grow
-    const buffer = own ? memory[index[0]!] : a.buffer;
+    const size = bytesPerElement[a.dtype];
+    if (own) {
+      const { bytes, growth } = slots[index[0]!];
+      if (a.offset !== b.offset || end(a) * size > bytes || step * size > growth) return undefined;
+    } else if (step > 0) last = Math.min(last, Math.floor((a.buffer.bytes / size - end(a)) / step));
+    const buffer = own ? slots[index[0]!] : a.buffer;
     return [
       { ...a, buffer },
-      { ...b, strides: a.strides, buffer },
+      { ...b, strides: b.strides.map((s, i) => (single(i) ? a.strides[i] : s)), buffer },
     ];
   };
 
   for (let i = 0; i < n; i++) {
     const [a, b, c] = [first.events[i], second.events[i], third.events[i]];
     if (a.kind === 'alloc' && b.kind === 'alloc' && c.kind === 'alloc') {
-      const { bytes } = a.buffer;
-      if (b.buffer.bytes !== bytes || c.buffer.bytes !== bytes) return give();
-      [a, b, c].forEach((e, j) => names[j].set(e.buffer, memory.length));
-      let buffer = written.has(a.buffer) ? undefined : spare.get(bytes)?.pop();
-      if (!buffer) {
-        buffer = target.alloc(bytes);
-        made.push(buffer);
-      }
-      memory.push(buffer);
+      const slot = new Slot(a.buffer.bytes, b.buffer.bytes - a.buffer.bytes);
+      if (slot.growth < 0 || !even(a.buffer.bytes, b.buffer.bytes, c.buffer.bytes)) return undefined;
+      [a, b, c].forEach((e, j) => names[j].set(e.buffer, slots.length));
+      slots.push((written.has(a.buffer) ? undefined : spare.get(keyOf(slot))?.pop()) ?? slot);
     } else if (a.kind === 'free' && b.kind === 'free' && c.kind === 'free') {
       const at = names[0].get(a.buffer);
-      if (at === undefined || at !== names[1].get(b.buffer) || at !== names[2].get(c.buffer)) return give();
+      if (at === undefined || at !== names[1].get(b.buffer) || at !== names[2].get(c.buffer)) return undefined;
       // Written memory is filled before all kernels: nothing else may lie there.
-      if (!written.has(a.buffer)) spare.set(a.buffer.bytes, [...(spare.get(a.buffer.bytes) ?? []), memory[at]]);
+      const key = keyOf(slots[at]);
+      if (!written.has(a.buffer)) spare.set(key, [...(spare.get(key) ?? []), slots[at]]);
     } else if (a.kind === 'write' && b.kind === 'write' && c.kind === 'write') {
       const view = names[0].has(a.view.buffer) && moving(a.view, b.view, c.view);
-      if (!view) return give();
-      const isIds = [a, b, c].every((e, j) => sameNumbers(e.data, steps[j].ids));
-      const linear = a.data.length === b.data.length && a.data.every((x, j) => b.data[j] - x === c.data[j] - b.data[j]);
-      if (isIds === linear) return give(); // neither, or it cannot be told which
-      writes.push({ view: view[0], ids: isIds, data: a.data, next: b.data });
+      if (!view) return undefined;
+      const looksLikeIds = [a, b, c].every((e, j) => sameNumbers(e.data, steps[j].ids));
+      const linear = a.data.length === b.data.length && a.data.every((x, j) => even(x, b.data[j], c.data[j]));
+      const ids = a.ids && b.ids && c.ids;
+      if (!ids && !looksLikeIds && !linear) return undefined;
+      unclear ||= !ids && looksLikeIds && linear;
+      writes.push({ view: view[0], ids: ids || looksLikeIds, data: a.data, next: b.data });
     } else if (a.kind === 'call' && b.kind === 'call' && c.kind === 'call') {
       const pair = together(a.call, b.call, c.call, moving);
-      if (!pair) return give();
+      if (!pair) return undefined;
       calls.push(pair);
-    } else return give();
+    } else return undefined;
   }
   const result = names[0].has(first.result.buffer) && moving(first.result, second.result, third.result);
-  if (!result) return give();
+  const grows = slots.some(({ growth }) => growth > 0);
+  if (!result || (grows && last === Number.POSITIVE_INFINITY)) return undefined;
+  if (unclear) return 'unclear';
 
+  const made = [...new Set(slots)].map((slot) => {
+    const buffer = target.alloc(slot.bytes + (slot.growth > 0 ? slot.growth * last : 0));
+    slot.id = buffer.id;
+    return buffer;
+  });
   const prepared: Prepared = target.prepare(
     calls.map(([call]) => call),
     calls.map(([, call]) => call),
@@ -184,7 +204,9 @@ export function replayOf(steps: readonly [Recording, Recording, Recording]): Rep
       prepared.submit(k);
       return target.read(result[0]);
     },
-    [Symbol.dispose]: () => void give(),
+    [Symbol.dispose]() {
+      for (const b of made) target.free(b);
+    },
   };
 }
 
@@ -213,6 +235,7 @@ function together(
   return [at(0), at(1)];
 }
 
+const even = (x: number, y: number, z: number): boolean => y - x === z - y;
 const sameNumbers = (x: TypedData, y: TypedData): boolean =>
   x.constructor === y.constructor && x.length === y.length && x.every((v, i) => v === y[i]);
 
