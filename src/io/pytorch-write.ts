@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { CheckpointError, quote, sayBytes } from './checkpoint-error.ts';
 import { PIECE_BYTES, realFs, writeFileVia } from './file-system.ts';
-import { storageDtypes } from './pytorch.ts';
+import { storageDtypes } from './pytorch-objects.ts';
 import type { Sink, TensorToWrite } from './safetensors.ts';
 import { dtypeBits, type SafetensorsDtype, tensorBytes } from './safetensors-header.ts';
 import { MAX_ENTRIES } from './stored-zip.ts';
@@ -18,7 +18,7 @@ const folder = 'archive';
 /**
  * Writes a file that `torch.load(path, weights_only=True)` and `openPytorch` read, streaming; the old file is replaced as a whole by a rename after fsync.
  * Entries that have the same `bytes` (the same array or function) share one storage: tied tensors are stored once. The same input gives the same bytes.
- * @throws CheckpointError before the first byte: DTYPE (PyTorch has no such storage), DUP_KEY, LIMIT (4 GB, 9,997 storages); later BYTES (not as many as the shape says)
+ * @throws CheckpointError before the first byte: DTYPE (PyTorch has no such storage), DUP_KEY, LIMIT (4 GB in one storage, 9,997 storages); later BYTES (not as many as the shape says)
  */
 export function writePytorch(path: string, entries: Iterable<TensorToWrite>, { fs = realFs } = {}): void {
   const { pickle, storages } = describe([...entries], path);
@@ -29,19 +29,19 @@ export function writePytorch(path: string, entries: Iterable<TensorToWrite>, { f
     ...storages.map((storage, i) => ({ name: `data/${i}`, ...storage })),
     { name: 'version', ...ascii('3\n') },
   ];
-  const size = members.reduce((sum, { length }) => sum + length + 2 * ALIGNMENT + 200, 0);
-  if (members.length > MAX_ENTRIES || size > MAX_32)
+  const largest = storages.reduce((most, { length }) => Math.max(most, length), 0);
+  if (members.length > MAX_ENTRIES || largest >= MAX_32)
     throw new CheckpointError(
       'LIMIT',
       path,
-      `${storages.length} storages and ${sayBytes(size)} do not fit one PyTorch file, which holds at most ${MAX_ENTRIES - 3} and 4.2 GB here`,
+      `${storages.length} tensors of up to ${sayBytes(largest)} do not fit one PyTorch file: at most ${MAX_ENTRIES - 3}, each below 4.3 GB`,
       'Write a smaller type (--dtype f16), or safetensors (--to hf)',
       1,
     );
   writeFileVia(path, (sink) => writeStoredZip(sink, members, path), fs);
 }
 
-interface Member {
+export interface Member {
   name: string;
   length: number;
   bytes: () => Uint8Array;
@@ -104,9 +104,9 @@ function rebuildTensor(of: { type: string; key: string; values: number; shape: r
 
 /**
  * A stored zip: each member's data begin at a multiple of 64 (an extra field fills the gap); checksum and size stand in a descriptor behind them and in
- * the directory, so that every member is asked for its bytes once.
+ * the directory, so that every member is asked for its bytes once. Places from `wideFrom` on stand in fields of zip64, as PyTorch writes them.
  */
-function writeStoredZip(sink: Sink, members: Member[], file: string): void {
+export function writeStoredZip(sink: Sink, members: Member[], file: string, wideFrom = MAX_32): void {
   const directory: Uint8Array[] = [];
   let at = 0;
   const write = (bytes: Uint8Array) => {
@@ -133,11 +133,22 @@ function writeStoredZip(sink: Sink, members: Member[], file: string): void {
     write(data);
     const sizes = [crc32(data), data.length, data.length];
     write(record(0x08074b50, [], sizes, []));
-    directory.push(record(0x02014b50, [20, ...common], sizes, [path.length, 0, 0, 0, 0, 0, 0]), u32(start), path);
+    const wide = start >= wideFrom;
+    const more = wide ? Buffer.concat([u16(1), u16(8), u64(start)]) : new Uint8Array();
+    directory.push(record(0x02014b50, [wide ? 45 : 20, ...common], sizes, [path.length, more.length, 0, 0, 0, 0, 0]));
+    directory.push(u32(wide ? MAX_32 : start), path, more);
   }
   const [start, bytes] = [at, Buffer.concat(directory)];
+  const wide = start >= wideFrom;
+  const count = members.length;
   write(bytes);
-  write(record(0x06054b50, [0, 0, members.length, members.length], [bytes.length, start], [0]));
+  if (wide) {
+    const end = at;
+    const sizes = [count, count, bytes.length, start].map(u64);
+    write(Buffer.concat([u32(0x06064b50), u64(44), u16(45), u16(45), u32(0), u32(0), ...sizes])); // the record of zip64
+    write(Buffer.concat([u32(0x07064b50), u32(0), u64(end), u32(1)])); // and where it stands
+  }
+  write(record(0x06054b50, [0, 0, count, count], [bytes.length, wide ? MAX_32 : start], [0]));
 }
 
 const u16 = (n: number) => new Uint8Array(new Uint16Array([n]).buffer);

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -10,6 +10,7 @@ import {
   orderedDict,
   pickle,
   program,
+  sparseZip,
   storage,
   tensor,
   zip,
@@ -273,6 +274,16 @@ test.each<[string, Uint8Array, RegExp?]>([
   ['zip64 with another start', zip([part()], { zip64: { start: 3 } })],
   ['zip64 with another count', zip([part()], { zip64: { count: 2 } })],
   ['zip64 with 2⁶⁰ entries', zip([part()], { zip64: { count: 2 ** 60 } }), /too large/],
+  ['zip64 without the field of an entry', zip([part()], { zip64: { field: [] } }), /lacks its zip64 field/],
+  ['zip64 with a field too short', zip([part()], { zip64: { field: [1, 0, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0] } }), /too short/],
+  ['zip64 with a field that leaves the entry', zip([part()], { zip64: { field: [1, 0, 255, 0, 0] } }), /lacks its zip64 field/],
+  ['zip64 with an entry of 2⁶⁰ bytes', zip([part({ size: 2 ** 60, packed: 2 ** 60 })], { zip64: true }), /too large/],
+  ['zip64 with an entry at 2⁵², ', zip([part({ offset: 2 ** 52 })], { zip64: true }), /behind the end of the archive/],
+  [
+    'zip64 with an entry longer than the file',
+    zip([part({ size: 2 ** 40, packed: 2 ** 40 })], { zip64: true }),
+    /leaves the archive/,
+  ],
   ['several disks', zip([part()], { disk: 1 })],
   ['cut in the middle', good().slice(0, 200)],
   ['cut by a byte', good().slice(0, -1)],
@@ -283,6 +294,34 @@ test.each<[string, Uint8Array, RegExp?]>([
   ['text', new TextEncoder().encode('hello'), /neither a zip archive nor a pickle/],
   ['PK and nothing', new TextEncoder().encode('PK')],
 ])('Z1, Z2: %s', (_, bytes, message = /./) => refused(bytes, 'ZIP', message));
+
+test('a file of 4.5 GB: storages behind 2³² are found by zip64; nothing of its holes is read', () => {
+  const home = mkdtempSync(join(tmpdir(), 'qkv-zip64-'));
+  const path = join(home, 'big.pt');
+  const n = 1_100_000_000; // BF16 values, 2.2 GB each
+  const body = program(
+    p.dict(
+      ['a', tensor(storage('BFloat16Storage', '0', n), 0, [n], [1])],
+      ['b', tensor(storage('BFloat16Storage', '1', n), 0, [n], [1])],
+      ['tail', tensor(weights('2'), 0, [2, 3], [3, 1])],
+    ),
+  );
+  const { pieces, size } = sparseZip([
+    ['m/data.pkl', body],
+    ['m/data/0', 2 * n],
+    ['m/data/1', 2 * n],
+    ['m/data/2', six],
+  ]);
+  const fd = openSync(path, 'w');
+  for (const { at, bytes } of pieces) writeSync(fd, bytes, 0, bytes.length, at);
+  closeSync(fd);
+  expect(size).toBeGreaterThan(4.4e9);
+  const reader = openPytorch(path);
+  expect(reader.tensors.get('tail')!.byteOffset).toBeGreaterThan(2 ** 32);
+  expect(asFloats(reader.read('tail'))).toEqual([0, 1, 2, 3, 4, 5]);
+  reader.close();
+  rmSync(home, { recursive: true });
+});
 
 test('legacy files: magic, version, byte order, storages that do not fit', () => {
   const x = p.dict(['x', tensor(weights(), 0, [6], [1])]);
@@ -307,11 +346,12 @@ test('legacy files: magic, version, byte order, storages that do not fit', () =>
 
 test('8,000 mutants of good files: read or refused, never anything else', () => {
   const zipped = archive(program(stateDict()), { 0: six, 1: ids }, { descriptor: true });
+  const wide = archive(program(stateDict()), { 0: six, 1: ids }, { zip64: true });
   const old = legacy(stateDict(), [
     ['0', 6, six],
     ['1', 1, ids],
   ]);
-  const result = fuzzForeign('pytorch', 8_000, 11, [good(), zipped, old]);
+  const result = fuzzForeign('pytorch', 8_000, 11, [good(), zipped, old, wide]);
   expect(result.firstUntyped).toBeUndefined();
   expect(result.legal).toBeGreaterThan(10);
   for (const code of ['ZIP', 'PICKLE', 'PICKLE_UNSAFE', 'VIEW', 'CORRUPT']) expect(result.codes[code]).toBeGreaterThan(0);

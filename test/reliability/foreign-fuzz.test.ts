@@ -5,6 +5,7 @@ import { fuzzForeign } from './fuzz-foreign.ts';
 test.each([
   ['tensorflow', 3000],
   ['hdf5', 2000],
+  ['zip64', 3000],
   ['tfjs', 2000],
   ['tokenizer', 500],
 ])('%s: of %d mutants each ends in a value or in a typed error, none is slow', (kind, count) => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { parseGguf } from '../../src/io/gguf.ts';
 import { parseHdf5 } from '../../src/io/hdf5.ts';
 import { parsePytorch } from '../../src/io/pytorch.ts';
+import { writeStoredZip } from '../../src/io/pytorch-write.ts';
 import { parseTensorflowCheckpoint } from '../../src/io/tensorflow-checkpoint.ts';
 import { googleBertNames, kerasNames, type Renaming, renamed } from '../../src/io/tensorflow-names.ts';
 import { parseTfjs } from '../../src/io/tfjs.ts';
@@ -15,6 +16,7 @@ import {
   trainWordPiece,
 } from '../../src/tokenizers/index.ts';
 import { type FuzzResult, fuzz, mutate, report } from './fuzz-safetensors.ts';
+import { archive, pickle, program, storage, tensor } from './pytorch-files.ts';
 import { entryBytes, headerBytes, sealTable, tableBytes } from './tensorflow-files.ts';
 
 // The same fuzzer for the foreign formats: `npx tsx test/reliability/fuzz-foreign.ts [KIND] [count=1000000] [seed=1]`.
@@ -49,6 +51,12 @@ const sample = 'The 3 quick foxes\tjumped，我写了一首诗。  It is 2026; �
 export const kinds: Record<string, Kind> = {
   pytorch: {
     seeds: () => ['pytorch-golden.zip.pt', 'pytorch-golden.legacy.pt'].map(golden),
+    judge: (bytes) => readAll(parsePytorch(bytes, 'mutant')),
+  },
+  // Archives that tell sizes and places in 64 bits, as those above 4 GB do: edits go to their records.
+  zip64: {
+    seeds: zip64Archives,
+    change: (from, other, random) => (random() % 4 ? mutateWords(from, random) : mutate(from, other, random, false)),
     judge: (bytes) => readAll(parsePytorch(bytes, 'mutant')),
   },
   gguf: { seeds: () => [golden('gguf-golden.gguf')], judge: (bytes) => readAll(parseGguf(bytes, 'mutant')) },
@@ -88,6 +96,19 @@ export const kinds: Record<string, Kind> = {
     },
   },
 };
+
+/** One with every field in 64 bits, and one as our writer makes it where places do not fit 32. */
+function zip64Archives(): Uint8Array[] {
+  const six = new Uint8Array(new Float32Array([0, 1, 2, 3, 4, 5]).buffer);
+  const body = program(pickle.dict(['w', tensor(storage('FloatStorage', '0', 6), 0, [2, 3], [3, 1])]));
+  const members = [
+    { name: 'data.pkl', length: body.length, bytes: () => body },
+    { name: 'data/0', length: six.length, bytes: () => six },
+  ];
+  const pieces: Uint8Array[] = [];
+  writeStoredZip({ write: (bytes) => void pieces.push(bytes.slice()) }, members, 'seed', 64);
+  return [archive(body, { 0: six }, { zip64: true }), Uint8Array.from(Buffer.concat(pieces))];
+}
 
 /** A file that uses the steps which trained tokenizers do not. */
 const everyStep = JSON.stringify({

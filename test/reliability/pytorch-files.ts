@@ -71,7 +71,8 @@ export interface ZipFaults {
   count?: number;
   start?: number;
   gap?: number;
-  zip64?: boolean | { start?: number; count?: number };
+  /** `field`: the extra field of each entry in the directory, instead of the true one. */
+  zip64?: boolean | { start?: number; count?: number; field?: number[] };
   disk?: number;
 }
 
@@ -103,9 +104,12 @@ export function zip(
     for (const byte of data) out.push(byte);
     if (descriptor) out.push(...u32(0x08074b50), ...u32(crc), ...u32(data.length), ...u32(data.length));
     for (let i = 0; i < gap; i++) out.push(0);
-    const wide = zip64
-      ? [...u16(1), ...u16(24), ...u64(part.size ?? data.length), ...u64(part.packed ?? data.length), ...u64(part.offset ?? at)]
-      : [];
+    const told = typeof zip64 === 'object' ? zip64.field : undefined;
+    const wide =
+      told ??
+      (zip64
+        ? [...u16(1), ...u16(24), ...u64(part.size ?? data.length), ...u64(part.packed ?? data.length), ...u64(part.offset ?? at)]
+        : []);
     const narrow = (n: number) => u32(zip64 ? 0xffffffff : n);
     directory.push(
       ...u32(0x02014b50),
@@ -159,6 +163,50 @@ export function zip(
     : [...u16(entries), ...u16(entries), ...u32(directory.length), ...u32(from)];
   out.push(...u32(0x06054b50), ...u16(disk), ...u16(disk), ...end, ...u16(comment.length), ...ascii(comment));
   return Uint8Array.from(out);
+}
+
+/** A stored zip of any size, as pieces to be written at their places: a number stands for that many bytes that are never written (a hole). */
+export function sparseZip(parts: [name: string, data: Uint8Array | number][]): {
+  pieces: { at: number; bytes: Uint8Array }[];
+  size: number;
+} {
+  const pieces: { at: number; bytes: Uint8Array }[] = [];
+  const directory: number[] = [];
+  let at = 0;
+  const push = (bytes: number[] | Uint8Array) => {
+    pieces.push({ at, bytes: Uint8Array.from(bytes) });
+    at += bytes.length;
+  };
+  for (const [name, data] of parts) {
+    const start = at;
+    const length = typeof data === 'number' ? data : data.length;
+    const crc = typeof data === 'number' ? 0 : crc32(data);
+    const common = [...u16(0x0800), ...u16(0), ...u32(0), ...u32(crc), ...u32(length), ...u32(length), ...u16(name.length)];
+    push([...u32(0x04034b50), ...u16(20), ...common, ...u16(0), ...ascii(name)]);
+    if (typeof data === 'number') at += data;
+    else push(data);
+    const wide = start > 0xfffffffe ? [...u16(1), ...u16(8), ...u64(start)] : [];
+    directory.push(...u32(0x02014b50), ...u16(45), ...u16(45), ...common, ...u16(wide.length), ...Array(10).fill(0));
+    directory.push(...u32(wide.length > 0 ? 0xffffffff : start), ...ascii(name), ...wide);
+  }
+  const from = at;
+  push(directory);
+  const record = at;
+  const count = u64(parts.length);
+  push([
+    ...u32(0x06064b50),
+    ...u64(44),
+    ...u16(45),
+    ...u16(45),
+    ...u64(0),
+    ...count,
+    ...count,
+    ...u64(directory.length),
+    ...u64(from),
+  ]);
+  push([...u32(0x07064b50), ...u32(0), ...u64(record), ...u32(1)]);
+  push([...u32(0x06054b50), ...u32(0), ...Array(12).fill(255), 0, 0]);
+  return { pieces, size: at };
 }
 
 /** A `.pt` archive around a pickle and its storages. */
