@@ -10,6 +10,7 @@ import type { PipelineParts } from './pipeline.ts';
 import type { PostProcessorSpec } from './postprocess.ts';
 import { compilePreTokenizer } from './pretokenize.ts';
 import type { PreTokenizerSpec } from './pretokenize.ts';
+import { Unigram } from './unigram.ts';
 import { replaceLoneSurrogates, utf8Bytes } from './utf8.ts';
 
 /** UTF-16 units (so that `text.slice(start, end)` is what the token covers), characters (code points), or UTF-8 bytes. */
@@ -171,6 +172,7 @@ function byteSpans(model: Model, text: string, ids: Int32Array): number[] {
 /** Tokens that are texts: each stands where the last one ended; byte tokens share a character; an unknown token goes on to where the next one fits. */
 function characterSpans(model: Model, text: string, ids: Int32Array): number[] {
   const { prefix, suffix } = model.marks;
+  const bytes = (model instanceof Bpe || model instanceof Unigram) && model.byteFallback;
   const spans: number[] = [];
   const widthAt = (i: number): number => (text.codePointAt(i)! > 0xffff ? 2 : 1);
   const fits = (id: number, at: number): number => {
@@ -199,7 +201,7 @@ function characterSpans(model: Model, text: string, ids: Int32Array): number[] {
           end < text.length &&
           ids[i + 1] !== model.unkId &&
           fits(ids[i + 1], end) < 0 &&
-          !isByte(model, ids[i + 1])
+          !(bytes && isByte(model, ids[i + 1]))
         )
           end += widthAt(end);
       spans.push(at, end);

@@ -188,7 +188,7 @@ class PatternReader {
     if (c === '$') return zero('(?![^\\n])', (_, after) => after === undefined || after === '\n');
     if (c === '*' || c === '+' || c === '?') this.#refuse(`"${c}" with nothing to repeat`);
     this.characters.add(c);
-    return single(character(c, ignoreCase));
+    return single(this.#character(c, ignoreCase));
   }
 
   #group(ignoreCase: boolean): Node {
@@ -258,7 +258,7 @@ class PatternReader {
       );
       return [...new Set(letters.flat())].join('');
     }
-    return (ignoreCase ? caseForms(low) : [low]).map(escapeCharacter).join('');
+    return this.#forms(low, ignoreCase).map(escapeCharacter).join('');
   }
 
   /** A literal character inside a set; `undefined` (nothing taken) before a class such as `\p{L}`. */
@@ -301,13 +301,15 @@ class PatternReader {
 
   #escape(ignoreCase: boolean, inSet: boolean): string {
     const kind = this.#peek(1);
+    // Outside of sets Oniguruma has superscripts and fractions of Latin 1 among the word characters, inside not.
+    const word = `\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}${inSet ? '' : '²³¹¼½¾'}`;
     const classes: Readonly<Record<string, string>> = {
       s: '\\p{White_Space}',
       S: '\\P{White_Space}',
       d: '\\p{Nd}',
       D: '\\P{Nd}',
-      w: '[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]',
-      W: '[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]',
+      w: `[${word}]`,
+      W: `[^${word}]`,
     };
     if (classes[kind]) {
       this.#at += 2;
@@ -320,7 +322,19 @@ class PatternReader {
       return unicodeClass(found[2], (kind === 'P') !== (found[1] === '^')) ?? this.#refuse(`the Unicode class ${found[0]}`);
     }
     const c = this.#escapedCharacter();
-    return inSet ? (ignoreCase ? caseForms(c) : [c]).map(escapeCharacter).join('') : character(c, ignoreCase);
+    return inSet ? this.#forms(c, ignoreCase).map(escapeCharacter).join('') : this.#character(c, ignoreCase);
+  }
+
+  #character(c: string, ignoreCase: boolean): string {
+    const forms = this.#forms(c, ignoreCase);
+    return forms.length === 1 ? escapeCharacter(c) : `[${forms.map(escapeCharacter).join('')}]`;
+  }
+
+  #forms(c: string, ignoreCase: boolean): string[] {
+    if (!ignoreCase) return [c];
+    // ß folds to ss, σ has two small forms.
+    if (c > '\x7f' && /\p{Cased}/u.test(c)) this.#refuse('a letter outside ASCII that ignores case');
+    return caseForms(c);
   }
 }
 
@@ -342,12 +356,7 @@ export function escapeCharacter(c: string): string {
   return /^[0-9A-Za-z]$/.test(c) ? c : `\\u{${c.codePointAt(0)!.toString(16)}}`;
 }
 
-function character(c: string, ignoreCase: boolean): string {
-  const forms = ignoreCase ? caseForms(c) : [c];
-  return forms.length === 1 ? escapeCharacter(c) : `[${forms.map(escapeCharacter).join('')}]`;
-}
-
-/** Characters equal under simple case folding: s, S and ſ (U+017F); k, K and K (U+212A). */
+/** ASCII characters equal under simple case folding: s, S and ſ (U+017F); k, K and K (U+212A). */
 function caseForms(c: string): string[] {
   const forms = new Set([c, c.toLowerCase(), c.toUpperCase()].filter((f) => f.length === c.length));
   if (forms.has('s')) forms.add('\u017f');

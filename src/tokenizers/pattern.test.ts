@@ -45,6 +45,8 @@ test('classes mean what Oniguruma means', () => {
   expect('\u0085'.match(compilePattern('\\s'))).not.toBeNull();
   expect('\ufeff'.match(compilePattern('\\s'))).toBeNull();
   expect('٣'.match(compilePattern('\\d'))).not.toBeNull();
+  expect('½a²'.match(compilePattern('\\w'))).toEqual(['½', 'a', '²']);
+  expect('½a²'.match(compilePattern('[\\w]'))).toEqual(['a']);
   expect("'S 'ſ".match(compilePattern("(?i:'s)"))).toEqual(["'S", "'ſ"]);
   expect('ab[]-z'.match(compilePattern('[\\]a-]'))).toEqual(['a', ']', '-']);
   expect('中a文'.match(compilePattern('[\\p{L}&&[^\\p{Han}]]'))).toEqual(['a']);
@@ -75,6 +77,8 @@ test.each([
   ['a)', /without/],
   ['[a', /without/],
   ['[z-a]', /backwards/],
+  ['(?i:ß)', /ignores case/],
+  ['(?i:[σ])', /ignores case/],
   ['\\p{Nonsense}', /Unicode class/],
   ['*a', /nothing to repeat/],
   ['$+', /repeat of a place/],

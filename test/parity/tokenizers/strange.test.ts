@@ -44,6 +44,10 @@ const strange: [string, Record<string, unknown>][] = [
     { pre_tokenizer: sequence('pretokenizers', metaspace('always'), { type: 'Whitespace' }, metaspace('first')) },
   ],
   ['marks in canonical order', { normalizer: { type: 'NFD' } }],
+  [
+    'word characters of Latin 1',
+    { pre_tokenizer: { type: 'Split', pattern: { Regex: '\\w+' }, behavior: 'Removed', invert: false } },
+  ],
   ['half-width kana that compose', { normalizer: { type: 'NFKC' } }],
   ['half-width kana that do not', { normalizer: { type: 'NFKD' } }],
   [
