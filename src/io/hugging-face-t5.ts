@@ -17,7 +17,7 @@ const plain: Record<string, string> = { upProj: 'wi', downProj: 'wo' };
 export function t5StoredAs({ gated, tied }: { gated: boolean; tied: boolean }, ours: string): Stored {
   if (ours === 'tokenEmbedding.weight')
     return { name: embeddings[0], aliases: [...embeddings.slice(1), ...(tied ? ['lm_head.weight'] : [])] };
-  if (ours === 'lmHead.weight') return { name: 'lm_head.weight' };
+  if (ours === 'lmHead.weight') return { name: 'lm_head.weight', aliases: embeddings };
   const [stack, ...rest] = ours.split('.');
   const path = rest.join('.');
   if (path === 'relativeBias.weight') return { name: `${stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight` };
@@ -57,7 +57,7 @@ export function t5SettingsOf(config: Record<string, unknown>, file: string): Pub
       dModel: c.whole('d_model'),
       dFF: c.whole('d_ff'),
       gated,
-      tied: c.flag('tie_word_embeddings', !mt5),
+      tied: scaled(c),
       nBuckets: c.whole('relative_attention_num_buckets', 32),
       maxDistance: c.whole('relative_attention_max_distance', 128),
       normEps: c.number('layer_norm_epsilon', 1e-6),
@@ -65,6 +65,17 @@ export function t5SettingsOf(config: Record<string, unknown>, file: string): Pub
     startId: c.number('decoder_start_token_id', 0),
     endId: c.number('eos_token_id', 1),
   };
+}
+
+/**
+ * Are the last hidden states scaled by 1/√C, as those of a tied model are? Transformers 4 says so by tie_word_embeddings; version 5 always ties, has
+ * a key of its own for T5, and never scales mT5. A head without its own matrix and without the scale is loaded as one that begins as the embedding.
+ */
+function scaled(c: PublishedConfig): boolean {
+  const mt5 = c.modelType === 'mt5';
+  if (c.has('scale_decoder_outputs')) return c.flag('scale_decoder_outputs', true);
+  if (mt5 && Number.parseInt(String(c.values['transformers_version']), 10) >= 5) return false;
+  return c.flag('tie_word_embeddings', !mt5);
 }
 
 /** config.json of a T5 as `from_pretrained` reads it. */

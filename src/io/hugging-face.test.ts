@@ -187,6 +187,12 @@ test('mT5 begins where T5 does not: gated, with a head of its own; what it compu
   const config = { model_type: 'mt5', vocab_size: 13, d_model: 6, d_kv: 3, num_heads: 2, num_layers: 1, d_ff: 8 };
   expect(t5SettingsOf(config, 'config.json').settings).toMatchObject({ gated: true, tied: false });
   expect(t5SettingsOf({ ...config, model_type: 't5' }, 'config.json').settings).toMatchObject({ gated: false, tied: true });
+  const five = { transformers_version: '5.24.0', tie_word_embeddings: true };
+  expect(t5SettingsOf({ ...config, ...five }, 'config.json').settings.tied).toBe(false); // no 1/√C
+  expect(t5SettingsOf({ ...config, ...five, transformers_version: '4.57.1' }, 'config.json').settings.tied).toBe(true);
+  const t5 = { ...config, ...five, model_type: 't5', scale_decoder_outputs: false };
+  expect(t5SettingsOf(t5, 'config.json').settings.tied).toBe(false);
+  expect(t5StoredAs({ gated: true, tied: false }, 'lmHead.weight').aliases).toContain('shared.weight');
   expect(() => t5SettingsOf({ ...config, dense_act_fn: 'relu' }, 'config.json')).toThrow(
     'dense_act_fn is "relu". Known: gelu_new',
   );
