@@ -1,10 +1,13 @@
 // A run so small that a test can start it a hundred times: settings, text, and a main that trains or resumes.
-// npx tsx test/e2e/tiny-run.ts FOLDER NAME [--resume] [CHANGES as JSON]
+// npx tsx test/e2e/tiny-run.ts FOLDER NAME [--resume] [--die-at=N] [CHANGES as JSON]
 
-import { existsSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import fs, { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { pretrain, type TrainEvent } from '../../src/applications/pretrain.ts';
+import { findCheckpoint } from '../../src/io/index.ts';
 import { resolve, type TrainConfig } from '../../src/settings/config.ts';
 import { Rng } from '../../src/tensor/index.ts';
 
@@ -57,6 +60,38 @@ export function tinyConfig(data: string, changes: Partial<TrainConfig> = {}): Tr
   };
 }
 
+/**
+ * Starts and resumes the run `name` in processes of their own, each of which dies in place of a call to the file system drawn from the next `reach` (one that
+ * gets to its end is begun anew), until it has died so often; then lets it end. No clock decides: the same calls die on any machine.
+ */
+export async function killAndResume(
+  root: string,
+  name: string,
+  kills: number,
+  reach: number,
+  changes: Partial<TrainConfig> = {},
+): Promise<void> {
+  const folder = join(root, 'runs', name);
+  const rng = new Rng(Number(process.env.QKV_SEED ?? kills));
+  const program = ['--import', 'tsx', fileURLToPath(import.meta.url), root, name, JSON.stringify(changes)];
+  /** Whether it came to its end. */
+  const go = (...dieAt: string[]): Promise<boolean> => {
+    if (!findCheckpoint(folder)) rmSync(folder, { recursive: true, force: true });
+    const resume = existsSync(folder) ? ['--resume'] : [];
+    return new Promise((ended, fail) => {
+      execFile(process.execPath, [...program, ...resume, ...dieAt], (error) => {
+        if (!error || error.signal === 'SIGKILL') ended(!error);
+        else fail(error);
+      });
+    });
+  };
+  for (let n = 0; n < kills; ) {
+    if (await go(`--die-at=${1 + rng.int(reach)}`)) rmSync(folder, { recursive: true, force: true });
+    else n++;
+  }
+  if (!(await go())) throw new Error(`${name} was killed by somebody else`);
+}
+
 export async function runTiny(
   root: string,
   name: string,
@@ -76,8 +111,27 @@ export async function runTiny(
   return events;
 }
 
+/** From now on the process dies, as if its power were cut, in place of its n-th call that changes something on the disk. */
+function dieAt(n: number): void {
+  let calls = 0;
+  const writing = ['openSync', 'writeSync', 'writeFileSync', 'appendFileSync', 'ftruncateSync', 'fsyncSync'] as const;
+  const moving = ['mkdirSync', 'renameSync', 'unlinkSync', 'rmSync', 'rmdirSync'] as const;
+  for (const name of [...writing, ...moving]) {
+    const call = fs[name] as (...a: unknown[]) => unknown;
+    Object.assign(fs, {
+      [name]: (...a: unknown[]) => {
+        if (++calls === n) process.kill(process.pid, 'SIGKILL');
+        return call(...a);
+      },
+    });
+  }
+  syncBuiltinESMExports();
+}
+
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const [root, name, ...rest] = process.argv.slice(2);
   const changes = rest.find((word) => word.startsWith('{'));
+  const n = rest.find((word) => word.startsWith('--die-at='))?.split('=')[1];
+  if (n) dieAt(Number(n));
   await runTiny(root, name, { resume: rest.includes('--resume'), changes: changes ? JSON.parse(changes) : {} });
 }
