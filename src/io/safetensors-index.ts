@@ -78,14 +78,18 @@ const indexTooLarge = (bytes: number, file: string) =>
  * @throws CheckpointError as `openSafetensors` for each shard, and INDEX_JSON, INDEX_MISMATCH, SHARD_* (rows I1–I5, I7)
  */
 export function openShardedSafetensors(indexPath: string, options: FolderTrust & Limits = {}): SafetensorsReader {
-  return openSharded(indexPath, options, (shard, fd) => openSafetensors(shard, { fd, ...options }));
+  return openSharded(indexPath, options, (shard, fd) => openSafetensors(shard, { fd, ...options }), true);
 }
 
-/** The same for shards of any kind that `open` can read; it is given the path for messages, and the descriptor to read and close. */
+/**
+ * The same for shards of any kind that `open` can read; it is given the path for messages, and the descriptor to read and close.
+ * `exact`: total_size counts every tensor. PyTorch's counts those that share a storage once, and its shards have them twice.
+ */
 export function openSharded(
   indexPath: string,
   trust: FolderTrust,
   open: (shard: string, fd: number) => SafetensorsReader,
+  exact = false,
 ): SafetensorsReader {
   const folder = realpathOrMissing(dirname(indexPath), indexPath);
   const { weightMap, totalSize } = parseShardIndex(readIndex(folder, indexPath, trust), indexPath);
@@ -97,7 +101,7 @@ export function openSharded(
     for (const shard of new Set(weightMap.values())) {
       readers.set(shard, open(join(folder, shard), openInFolder(folder, shard, trust)));
     }
-    const { metadata, tensors } = checkAgainstShards(weightMap, totalSize, readers, indexPath);
+    const { metadata, tensors } = checkAgainstShards(weightMap, totalSize, readers, indexPath, exact);
     const readerOf = (name: string) => {
       const shard = weightMap.get(name);
       if (shard === undefined)
@@ -151,6 +155,7 @@ function checkAgainstShards(
   totalSize: number | undefined,
   readers: Map<string, SafetensorsReader>,
   file: string,
+  exact: boolean,
 ) {
   const mismatch = (detail: string) => new CheckpointError('INDEX_MISMATCH', file, detail, 'Download the folder again');
   const metadata = new Map<string, string>();
@@ -171,7 +176,7 @@ function checkAgainstShards(
   for (const [name, shard] of weightMap) {
     if (holder.get(name) !== shard) throw mismatch(`the index puts ${quote(name)} into ${shard}, which does not hold it`);
   }
-  if (totalSize !== undefined && totalSize !== bytes)
+  if (totalSize !== undefined && (totalSize > bytes || (exact && totalSize < bytes)))
     throw mismatch(`total_size is ${totalSize}, the tensors have ${bytes} bytes`);
   return { metadata, tensors };
 }

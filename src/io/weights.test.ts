@@ -30,6 +30,11 @@ test('a folder: PyTorch when there is nothing better, shards, then one safetenso
   const map = { a: 'pytorch_model-00001-of-00002.bin', b: 'pytorch_model-00002-of-00002.bin' };
   put('pytorch_model.bin.index.json', JSON.stringify({ metadata: { total_size: 4 }, weight_map: map }));
   expect(tensorsOf(folder)).toEqual([['a', 3, 4], ['b', 3, 4]]); // biome-ignore format: a table
+  // As transformers 4 writes it where both are one tied weight; more than there is, is missing.
+  put('pytorch_model.bin.index.json', JSON.stringify({ metadata: { total_size: 2 }, weight_map: map }));
+  expect(tensorsOf(folder)).toHaveLength(2);
+  put('pytorch_model.bin.index.json', JSON.stringify({ metadata: { total_size: 5 }, weight_map: map }));
+  expect(() => openWeights(folder)).toThrow('total_size is 5, the tensors have 4 bytes');
   put('pytorch_model.bin', torch('c'));
   expect(tensorsOf(folder)).toEqual([['c', 3, 4]]);
   put('x.safetensors', safe('d'));
