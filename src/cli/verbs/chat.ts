@@ -13,7 +13,7 @@ import { stopOnSignals, turn } from '../signals.ts';
 import type { Verb } from '../verb.ts';
 import { type GenerateSettings, generateSettings, readGenerateSettings, weightsFlag } from './generate.ts';
 import { rootFlag } from './runs.ts';
-import { encodeText } from './tok.ts';
+import { encodeText } from './tok/index.ts';
 
 const { beams: _, lengthPenalty: __, ...chatSettings } = generateSettings;
 

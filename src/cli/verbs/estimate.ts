@@ -14,7 +14,7 @@ import { QkvError } from '../../errors.ts';
 import { readSettings } from '../settings-of.ts';
 import { shapeText } from '../train-screen.ts';
 import type { Verb } from '../verb.ts';
-import { loadTokenizer } from './tok.ts';
+import { loadTokenizer } from './tok/index.ts';
 
 /** Over this share of what is available a run is refused, over `WARN` it is warned of (reliability.md §7.2). */
 const REFUSE = 0.95;

@@ -16,7 +16,7 @@ import { printable } from '../output.ts';
 import { stopOnSignals, turn } from '../signals.ts';
 import type { Args, Flag, Verb } from '../verb.ts';
 import { rootFlag } from './runs.ts';
-import { encodeText } from './tok.ts';
+import { encodeText } from './tok/index.ts';
 
 const about = (en: string, zh: string) => ({ en, zh });
 

@@ -24,7 +24,7 @@ import { helpOn } from './help.ts';
 import { importVerb } from './import.ts';
 import { newFolder } from './new.ts';
 import { runsDiff, runsLs, runsRm, runsShow } from './runs.ts';
-import { tokCompare, tokConvert, tokEncode, tokShow, tokTrain } from './tok.ts';
+import { tokCompare, tokConvert, tokEncode, tokShow, tokTrain } from './tok/index.ts';
 import { trace } from './trace.ts';
 import { train } from './train.ts';
 

@@ -7,7 +7,7 @@ import { bytes, count } from '../../format.ts';
 import { here, isCode, shellWord } from '../../messages/index.ts';
 import { printable, table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
-import { loadTokenizer } from '../tok.ts';
+import { loadTokenizer } from '../tok/index.ts';
 import { noted, tokenizerWord } from './common.ts';
 
 /** The keys that say how text is read. */

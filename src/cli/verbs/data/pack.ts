@@ -13,7 +13,7 @@ import { here, shellWord } from '../../messages/index.ts';
 import { printable, table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { required, verbSettings } from '../../verb-settings.ts';
-import { loadTokenizer } from '../tok.ts';
+import { loadTokenizer } from '../tok/index.ts';
 import {
   about,
   forceFlag,

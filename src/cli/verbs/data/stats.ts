@@ -8,7 +8,7 @@ import { here, shellWord } from '../../messages/index.ts';
 import { type Output, printable, table } from '../../output.ts';
 import type { Verb } from '../../verb.ts';
 import { verbSettings } from '../../verb-settings.ts';
-import { loadTokenizer } from '../tok.ts';
+import { loadTokenizer } from '../tok/index.ts';
 import { about, forceFlag, freeFile, histogramOf, passOptions, reading, tokenizerWord } from './common.ts';
 
 const statsSettings = { tokenizer: tokenizerWord, ...reading };
