@@ -10,7 +10,10 @@ const book = relative(root, createRequire(import.meta.url).resolve('@stdlib/data
 let name = 'moby-dick';
 for (let n = 2; existsSync(join(root, 'runs', name)); n++) name = `moby-dick-${n}`;
 
-const lang = process.argv.includes('--lang') ? ['--lang', process.argv[process.argv.indexOf('--lang') + 1]] : [];
+const { QKV_LANG, LC_ALL, LANG } = process.env;
+const asked = process.argv.includes('--lang') ? process.argv[process.argv.indexOf('--lang') + 1] : undefined;
+const lang = asked === undefined ? [] : ['--lang', asked];
+const zh = /^zh/i.test(asked || QKV_LANG || LC_ALL || LANG || '');
 function qkv(...words) {
   console.log(`$ npx qkv ${words.map((w) => (/[\s"]/.test(w) ? JSON.stringify(w) : w)).join(' ')}`);
   const { status } = spawnSync(process.execPath, ['dist/cli/main.js', ...words, ...lang], { cwd: root, stdio: 'inherit' });
@@ -20,8 +23,12 @@ function qkv(...words) {
 
 qkv('train', 'starter.json', `data=${book}`, `name=${name}`);
 qkv('generate', name, 'Call me Ishmael. ', 'maxTokens=120');
-console.log(`Next:
-  npx qkv generate ${name} "The whale" temperature=0.9      let it write something else
-  npx qkv trace ${name} "the white whale and the ship"      see what its heads look at
-  npx qkv eval ${name}                                      loss, perplexity, bits per byte
-  npx qkv train data=YOUR-TEXT.txt                            teach it your own text`);
+const next = [
+  [`generate ${name} "The whale" temperature=0.9`, 'let it write something else', '让它再写一段'],
+  [`trace ${name} "the white whale and the ship"`, 'see what its heads look at', '看每个注意力头在看哪里'],
+  [`eval ${name}`, 'loss, perplexity, bits per byte', '损失、困惑度、比特/字节'],
+  ['train data=YOUR-TEXT.txt', 'teach it your own text', '换成你自己的文本'],
+];
+const wide = Math.max(...next.map(([command]) => command.length));
+console.log(zh ? '下一步：' : 'Next:');
+for (const [command, en, chinese] of next) console.log(`  npx qkv ${command.padEnd(wide)}      ${zh ? chinese : en}`);

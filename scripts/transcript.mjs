@@ -30,11 +30,13 @@ function skeleton(text) {
   return text
     .replaceAll(/«[^»]*».*/g, '«…»') // samples
     .replace(/(\$ npx qkv generate [^\n]*\n)[\s\S]*?(\n\n[^\n]*(?:Next|下一步))/g, '$1…$2') // what it wrote
+    .replaceAll(/\s*│\n│\s*/g, '') // the lines of a box are broken where their numbers end
     .replaceAll(/native \w+/g, 'native …')
-    .replaceAll(/[\d][\d,.:e-]*/g, '#')
-    .replaceAll(/[▼▲◇★]/g, '')
-    .replaceAll(/[ ─]+/g, ' ')
-    .replaceAll(/^.*% ·.*\n/gm, ''); // lines of progress, where there are some
+    .replaceAll(/threads?\b/g, 'threads')
+    .replaceAll(/(about|约)\s?\d[^│╰]*?(?=start|起点)/g, '$1 …') // a duration: seconds here, minutes there
+    .replaceAll(/^.*% ·.*\n/gm, '') // lines of progress, where there are some
+    .replaceAll(/[▼▲◇★ ─]+/g, '')
+    .replaceAll(/\d[\d,.:e-]*/g, '#');
 }
 
 let stale = 0;

@@ -1,7 +1,17 @@
 /** The whole command: a small run made, looked at, resumed, and every wrong input that a person can type. */
 process.env['QKV_BACKEND'] = 'reference'; // small enough for it, and there on every machine
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -191,6 +201,11 @@ test('resume goes on from the checkpoint, with its own settings and the changes 
   expect(stdout).toContain('from step 4');
   expect((await qkv('runs', 'show', 'part', '--json')).last.checkpoints[0]).toBe(6);
   expect((await qkv('train', 'part', '--resume')).code).toBe(2); // complete at the step that its own settings ask for
+  expect((await qkv('runs', 'show', 'part')).stdout).toContain('step 6/6');
+  cpSync('runs/part', 'elsewhere/part', { recursive: true });
+  const moved = await qkv('train', 'elsewhere/part', '--resume', 'steps=8', '--json');
+  expect(moved.last, moved.stderr).toMatchObject({ ok: true, step: 8 });
+  expect([existsSync('elsewhere/part/step-000008'), existsSync('runs/part/step-000008')]).toEqual([true, false]);
 });
 
 test('config.json of a run repeats it under another name', async () => {
@@ -231,6 +246,8 @@ test('wrong input: its code, its exit code, the way out, and nothing lost', asyn
   writeFileSync('image.txt', Buffer.concat([Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]), Buffer.alloc(100)]));
   writeFileSync('bad.json', '{ "nLayer": 2,\n  "lr" 3 }');
   writeFileSync('file', 'in the way');
+  writeFileSync('other-signs.txt', 'the €at sat. '.repeat(9));
+  mkdirSync('texts');
   const before = readdirSync('runs').sort();
   const cases: [argv: string[], code: string, exit: number, says: RegExp][] = [
     [['trian'], 'E100', 2, /qkv train/],
@@ -265,6 +282,12 @@ test('wrong input: its code, its exit code, the way out, and nothing lost', asyn
     [['generate', 'cat', 'temperature=-1', 'x'], 'E103', 2, /≥ 0/],
     [['generate', 'cat', 'x=1'], 'E101', 2, /After --/],
     [['train', 'data=book.txt', '--root', 'file', ...SMALL], 'E139', 4, /in the way/],
+    [['train', 'book.txt'], 'E104', 2, /data=book\.txt/],
+    [['train', 'texts'], 'E182', 3, /data=texts/],
+    [['train', 'data=book.txt', 'tokenizer=bep'], 'E103', 2, /mean bpe\?/],
+    [['compare', 'families', 'families=["transfomer"]'], 'E103', 2, /rnn-none.*transformer/],
+    [['eval', 'cat', 'data=other-signs.txt'], 'E185', 65, /"€"/],
+    [['chat', 'cat', 'hello'], 'E147', 65, /qkv generate cat/],
   ];
   for (const [argv, code, exit, says] of cases) {
     const result = await qkv(...argv, '--json');
@@ -284,6 +307,8 @@ test('a checkpoint that is cut short is passed over for the one before; a tokeni
   const { last, code, stderr } = await qkv('generate', 'cut', 'the', 'maxTokens=2', '--json');
   expect(code, stderr).toBe(0);
   expect(last.step).toBe(4);
+  expect(stderr).toMatch(/^W222 .*step-000004 will be used instead/);
+  expect((await qkv('generate', 'cut', 'the', 'maxTokens=2', '--lang', 'zh')).stderr).toMatch(/^W222 .*改用 step-000004/);
   truncateSync('runs/cut/step-000004/model.safetensors', 500);
   expect((await qkv('generate', 'cut', 'the')).code).toBe(66);
   rmSync('runs/cut/step-000008', { recursive: true });
@@ -362,6 +387,8 @@ test('the first Ctrl-C saves and ends with 0; the run goes on from there', async
 test('SIGTERM does the same as the first Ctrl-C', async () => {
   const run = start('train', 'data=book.txt', 'name=term', 'steps=100000', ...SMALL, 'evalEvery=5', 'saveEvery=0');
   await run.says('  5 ');
+  const second = await qkv('train', 'term', '--resume');
+  expect([second.code, second.stderr.slice(0, 4)]).toEqual([2, 'E156']); // not "begin it again"
   run.child.kill('SIGTERM');
   expect((await run.ended).code).toBe(0);
 }, 60_000);

@@ -13,6 +13,7 @@ import { familyOf } from '../settings/families.ts';
 import { setPrecision } from '../tensor/index.ts';
 import type { Tokenizer } from '../tokenizers/index.ts';
 import { chooseBackend } from './machine.ts';
+import type { Output } from './output.ts';
 
 interface Loaded {
   name: string;
@@ -52,16 +53,19 @@ interface LoadOptions {
   threads?: number | null;
   /** A decoder that only writes, with its matrices in fewer bits. */
   weights?: WeightPrecision;
+  /** Who is told of damaged checkpoints that are passed over. */
+  out?: Output;
 }
 
 /**
  * Loads what `NAME`, a path, `NAME@STEP` or `NAME@best` means: the newest sound checkpoint, or that one.
  * @throws E150, E155 no such run or checkpoint · E180 another tokenizer · what the reader refuses
  */
-export function loadAnyRun(spec: string, { root, backend = null, threads = null, weights }: LoadOptions = {}): LoadedAny {
+export function loadAnyRun(spec: string, { root, backend = null, threads = null, weights, out }: LoadOptions = {}): LoadedAny {
   const { name, folder, step } = resolveRun(spec, { root });
   const found = findCheckpoint(folder, { step });
   if (!found) throw new QkvError('E152', `run "${name}" has no checkpoint yet`, { name });
+  for (const passed of found.skipped) out?.message('W222', passed);
   const config = configOfRun(folder);
   chooseBackend({ backend, threads: threads ?? config.threads });
   setPrecision(config.precision);

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { displayWidth } from '../figures/width.ts';
 import { bytes, clock, compact, count, duration, short } from './format.ts';
 import { jsonLine, languageOf, Output, printable, table, wantsColour } from './output.ts';
 
@@ -42,6 +43,10 @@ test('a live line is drawn on a terminal only, and other lines come above it', (
   out.say('row');
   out.live('');
   expect(written.stdout).toBe('\r\x1b[K50%\r\x1b[Krow\n50%\r\x1b[K');
+  // One that would wrap could not be drawn over.
+  const long = collected({ tty: true, env: { TERM: 'xterm' } });
+  long.out.live('损失'.repeat(40));
+  expect(displayWidth(long.written.stdout.replace('\r\x1b[K', ''))).toBeLessThan(80);
   const plain = collected();
   plain.out.live('50%');
   expect(plain.written.stdout).toBe('');

@@ -1,9 +1,9 @@
 /** What a verb says: human text, JSON lines, a live line on a terminal, and messages by code. */
 import { CheckpointError } from '../io/checkpoint-error.ts';
 import { QkvError } from '../errors.ts';
-import { displayWidth, padEnd } from '../figures/width.ts';
+import { clip, displayWidth, padEnd } from '../figures/width.ts';
 import type { Lang } from './format.ts';
-import { type Code, isCode, messages, type Text, type Values } from './messages/index.ts';
+import { type Code, isCode, messages, systemCode, type Text, type Values } from './messages/index.ts';
 
 /** Version of the JSON lines. */
 export const SCHEMA = 1;
@@ -119,8 +119,9 @@ export class Output {
   /** Draws over the line at the bottom of a terminal; nothing elsewhere. An empty text takes it away. */
   live(text: string): void {
     if (!this.isTerminal || this.quiet || this.closed) return;
-    this.#write(this.#human, text === '' && this.#live === '' ? '' : `\r\x1b[K${text}`);
-    this.#live = text;
+    const line = clip(text, (this.#human.columns || 100) - 1); // a line that wraps cannot be drawn over
+    this.#write(this.#human, line === '' && this.#live === '' ? '' : `\r\x1b[K${line}`);
+    this.#live = line;
   }
 
   /** A message by its code, on stderr; an event with `--json`. */
@@ -214,6 +215,8 @@ export function explain(error: unknown, lang: Lang): Explained {
   });
   if (error instanceof CheckpointError) {
     const { file, detail, hint, code, exitCode } = error;
+    // No file was refused: one could not be written.
+    if (code === 'SAVE_FAILED') return entry('E181', { path: file, reason: systemCode(detail) ?? detail });
     return entry('E184', { file, code, detail, hint, exit: exitCode }, code, exitCode);
   }
   if (error instanceof QkvError) {
@@ -234,7 +237,7 @@ export function explain(error: unknown, lang: Lang): Explained {
   };
   if (system?.code && reasons[system.code]) {
     const writes =
-      /write|mkdir|rename|open|copyfile|unlink|fsync|ftruncate/.test(system.syscall ?? '') && system.syscall !== 'scandir';
+      /write|mkdir|rename|open|copyfile|unlink|fsync|ftruncate|^rm/.test(system.syscall ?? '') && system.syscall !== 'scandir';
     return entry(writes ? 'E181' : 'E183', { path: system.path ?? '', reason: reasons[system.code] });
   }
   if (system?.code === 'ENOENT' && system.path) return entry('E182', { path: system.path });

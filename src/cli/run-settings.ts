@@ -1,10 +1,11 @@
 /** The settings that a training begins with, or goes on with, and the name of its run. */
 import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { basename, dirname, extname, join, resolve as resolvePath } from 'node:path';
 import { settle } from '../applications/settle.ts';
 import { QkvError } from '../errors.ts';
 import { findCheckpoint } from '../io/checkpoint.ts';
-import { resolveRun } from '../io/run-folder.ts';
+import { resolveRun, summarizeRun } from '../io/run-folder.ts';
 import { resolve, settingsOfArguments, shapeKeys, type TrainConfig } from '../settings/config.ts';
 import { configOfRun, writtenIn } from './load-run.ts';
 import type { Output } from './output.ts';
@@ -26,8 +27,8 @@ export async function begun(args: Args, root: string, out: Output): Promise<{ co
   return { config: { ...config, name: null }, name };
 }
 
-/** An old run: its own settings, and what the command line changes. */
-export function resumed(args: Args, root: string, out: Output): { config: TrainConfig; name: string } {
+/** An old run, wherever it lies: its own settings, and what the command line changes. */
+export function resumed(args: Args, root: string, out: Output): { config: TrainConfig; name: string; root: string } {
   const word = args.words[0];
   if (word === undefined)
     throw new QkvError('E108', 'qkv train --resume: RUN is missing', {
@@ -36,6 +37,8 @@ export function resumed(args: Args, root: string, out: Output): { config: TrainC
       usage: 'qkv train RUN --resume',
     });
   const { name, folder } = resolveRun(word, { root });
+  const { status, pid } = summarizeRun(folder);
+  if (status === 'running') throw new QkvError('E156', `another process trains ${folder}`, { name, pid, host: hostname() });
   const found = findCheckpoint(folder);
   if (!found) throw new QkvError('E152', `run "${name}" has no checkpoint yet`, { name });
   const { config: changed, overrides } = resolve(writtenIn(folder), settingsOfArguments(args.settings));
@@ -55,7 +58,7 @@ export function resumed(args: Args, root: string, out: Output): { config: TrainC
   }
   if (found.step >= config.steps)
     throw new QkvError('E164', `run "${name}" is complete`, { name, step: found.step, steps: config.steps });
-  return { config, name };
+  return { config, name, root: dirname(folder) };
 }
 
 /** `demo-1` for demo/qkv.json, `book-1` for data=book.txt. */

@@ -13,7 +13,8 @@ export function findSettingsFile(word: string | undefined): string | undefined {
       ? ['qkv.json']
       : [word, join(word, 'qkv.json'), join(word, 'config.json'), join('runs', word, 'config.json')];
   const found = candidates.find((path) => existsSync(path) && statSync(path).isFile());
-  if (found === undefined && word !== undefined) throw new QkvError('E182', `there is no file ${word}`, { path: word });
+  if (found === undefined && word !== undefined)
+    throw new QkvError('E182', `there are no settings at ${word}`, { path: word, folder: existsSync(word) });
   return found;
 }
 

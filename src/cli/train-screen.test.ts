@@ -121,3 +121,17 @@ test('a loss that is no number is shown as what it is', () => {
   view.evaluation({ step: 1, lossNats: Number.POSITIVE_INFINITY }, 1e-3);
   expect(stdout.text()).toMatch(/NaN +∞/);
 });
+
+test('on a terminal of 40 columns nothing is wider: box, rows, samples, the live line', () => {
+  for (const lang of ['zh', 'en'] as const) {
+    const { stdout, view, clock } = screen({ lang, columns: 40 });
+    view.start(start);
+    clock.ms = 5000;
+    view.step({ step: 1, lossNats: 7.6, lr: 1e-3 });
+    view.evaluation({ step: 1, lossNats: 7.5, best: true }, 1e-3);
+    view.sample({ step: 1, prompt: '春眠不觉晓', text: '处处闻啼鸟。'.repeat(9) });
+    clock.ms = 9000;
+    view.step({ step: 2, lossNats: 7.4, lr: 1e-3 });
+    for (const line of stdout.text().split(/[\r\n]/)) expect(displayWidth(line), `${lang}: ${line}`).toBeLessThanOrEqual(40);
+  }
+});

@@ -176,7 +176,7 @@ export class TrainScreen {
           ],
           [
             'run',
-            `${printable(shortPath(info.folder))} · ${info.backend.name} ${info.backend.isa} ${info.backend.threads} threads · Ctrl-C stops (it saves first)`,
+            `${printable(shortPath(info.folder))} · ${info.backend.name} ${info.backend.isa} ${info.backend.threads} ${info.backend.threads === 1 ? 'thread' : 'threads'} · Ctrl-C stops (it saves first)`,
           ],
         ];
     if (info.resumedFrom !== undefined)
@@ -277,9 +277,12 @@ export class TrainScreen {
     this.#skip();
   }
 
+  /** One row; what a narrow terminal has no room for is left out from the right. */
   #row(cells: readonly string[]): string {
     const widths = [7, 9, 9, 10, 8, 15];
-    return cells.map((c, i) => padStart(c, widths[i])).join(' ');
+    const full = widths.reduce((sum, w) => sum + w + 1, 4);
+    const shown = this.out.columns >= full ? cells : cells.slice(0, this.out.columns < 50 ? 3 : 4);
+    return shown.map((c, i) => padStart(c, widths[i])).join(' ');
   }
 
   #elapsed(): number {
@@ -374,8 +377,8 @@ export class TrainScreen {
 export function shapeText(c: TrainConfig, lang: Lang): string {
   const zh = lang === 'zh';
   const { has, kind } = familyOf(c.model);
-  const layers = has.includes('nLayer') ? [zh ? `${c.nLayer} 层` : `${c.nLayer} layers`] : [];
-  const heads = has.includes('nHead') ? [zh ? `${c.nHead} 头` : `${c.nHead} heads`] : [];
+  const layers = has.includes('nLayer') ? [zh ? `${c.nLayer} 层` : `${c.nLayer} ${c.nLayer === 1 ? 'layer' : 'layers'}`] : [];
+  const heads = has.includes('nHead') ? [zh ? `${c.nHead} 头` : `${c.nHead} ${c.nHead === 1 ? 'head' : 'heads'}`] : [];
   const size = [...layers, ...heads].join(' × ');
   const both = kind === 'encoder-decoder' && size !== '' ? (zh ? `（编码、解码各）` : ' each way') : '';
   const look = { none: zh ? '无注意力' : 'no attention', additive: 'Bahdanau', general: 'Luong' }[c.attention];

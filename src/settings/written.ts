@@ -165,13 +165,17 @@ export function allowedValues(type: z.ZodType): { en: string; zh: string } {
     if (o.type === 'boolean') return both('true | false');
     if (o.type === 'string')
       return o.pattern ? { en: 'letters, digits, - _ .', zh: '字母、数字、- _ .' } : { en: 'text', zh: '文本' };
-    if (o.type === 'array') return { en: 'a list', zh: '列表' };
+    if (o.type === 'array') {
+      const of = o.items?.enum?.join(', ');
+      return { en: `a list${of ? ` of ${of}` : ''}`, zh: `列表${of ? `，可含 ${of}` : ''}` };
+    }
     const low = o.exclusiveMinimum !== undefined ? `> ${o.exclusiveMinimum}` : o.minimum !== undefined ? `≥ ${o.minimum}` : '';
     const high = o.exclusiveMaximum !== undefined ? `< ${o.exclusiveMaximum}` : largest(o.maximum);
-    const range = [low, high].filter(Boolean).join(', ');
+    const bounds = [low, high].filter(Boolean);
+    const range = bounds.join(', ');
     return o.type === 'integer'
-      ? { en: `a whole number ${range}`, zh: `整数 ${range}` }
-      : { en: `a number ${range}`, zh: `数 ${range}` };
+      ? { en: `a whole number ${range}`, zh: `整数 ${bounds.join('，')}` }
+      : { en: `a number ${range}`, zh: `数 ${bounds.join('，')}` };
   });
   return {
     en: said.map((s) => s.en.trim()).join(' | ') + (auto ? ' | auto' : ''),
@@ -187,6 +191,7 @@ interface JsonSchema {
   type?: string;
   enum?: unknown[];
   anyOf?: JsonSchema[];
+  items?: JsonSchema;
   pattern?: string;
   minimum?: number;
   maximum?: number;

@@ -1,6 +1,6 @@
 /** Messages about hubs and about files that others made. Part of the table in index.ts. */
 import { bytes, count } from '../format.ts';
-import { text, here, type Entry, some, reasonEn, reasonZh } from './parts.ts';
+import { text, here, opt, shellWord, type Entry, some, reasonEn, reasonZh } from './parts.ts';
 
 /** The values that each code is made of. */
 export interface FilesValues {
@@ -16,10 +16,12 @@ export interface FilesValues {
   E178: { repo: string; pid?: number; host?: string };
   E180: { expected: number; found: number; path: string; sha?: string; right?: string };
   E181: { path: string; reason: string };
-  E182: { path: string };
+  /** `folder`: it is one, without settings. */
+  E182: { path: string; folder?: boolean };
   E183: { path: string; reason: string };
   E184: { file: string; code: string; detail: string; hint: string };
-  E185: { detail: string };
+  /** `char`: one that the vocabulary lacks. */
+  E185: { detail: string; char?: string };
 }
 
 export const filesMessages: { [C in keyof FilesValues]: Entry<FilesValues[C]> } = {
@@ -164,15 +166,28 @@ export const filesMessages: { [C in keyof FilesValues]: Entry<FilesValues[C]> } 
     exit: 4,
     en: (v) =>
       text(
-        `cannot write ${here(v.path)}: ${reasonEn[v.reason] ?? v.reason}`,
+        `cannot write${v.path && ` ${here(v.path)}`}: ${reasonEn[v.reason] ?? v.reason}`,
         'Free space, change the mode of the folder, or work in another one',
       ),
-    zh: (v) => text(`写不了 ${here(v.path)}：${reasonZh[v.reason] ?? v.reason}`, '腾出空间、改文件夹权限，或换一个文件夹'),
+    zh: (v) =>
+      text(`写不了${v.path && ` ${here(v.path)}`}：${reasonZh[v.reason] ?? v.reason}`, '腾出空间、改文件夹权限，或换一个文件夹'),
   },
   E182: {
     exit: 3,
-    en: (v) => text(`there is no file ${here(v.path)}`, 'Check the path'),
-    zh: (v) => text(`没有文件 ${here(v.path)}`, '检查路径'),
+    en: (v) =>
+      v.folder
+        ? text(
+            `no settings in ${here(v.path)}: neither qkv.json nor config.json`,
+            `Is it the data? ${opt(`data=${shellWord(here(v.path))}`)}`,
+          )
+        : text(`there is no file ${here(v.path)}`, 'Check the path'),
+    zh: (v) =>
+      v.folder
+        ? text(
+            `${here(v.path)} 里没有配置：既无 qkv.json 也无 config.json`,
+            `如果它是语料：${opt(`data=${shellWord(here(v.path))}`)}`,
+          )
+        : text(`没有文件 ${here(v.path)}`, '检查路径'),
   },
   E183: {
     exit: 3,
@@ -186,7 +201,16 @@ export const filesMessages: { [C in keyof FilesValues]: Entry<FilesValues[C]> } 
   },
   E185: {
     exit: 65,
-    en: (v) => text(`tokenizer: ${v.detail}`),
-    zh: (v) => text(`词表：${v.detail}`),
+    en: (v) =>
+      v.char === undefined
+        ? text(`tokenizer: ${v.detail}`)
+        : text(
+            `the text has "${v.char}", which the vocabulary lacks`,
+            `Leave it out, or take a tokenizer that knows all characters: ${opt('tokenizer=bpe')}`,
+          ),
+    zh: (v) =>
+      v.char === undefined
+        ? text(`词表：${v.detail}`)
+        : text(`文本里有 “${v.char}”，词表里没有`, `去掉它，或换认识一切字符的词表：${opt('tokenizer=bpe')}`),
   },
 };

@@ -12,7 +12,7 @@ import { type SettingsValues, settingsMessages } from './settings.ts';
 import { type TrainingValues, trainingMessages } from './training.ts';
 import type { Entry } from './parts.ts';
 
-export { cmd, here, opt, partEn, partZh, shellWord, type Text } from './parts.ts';
+export { cmd, here, opt, partEn, partZh, shellWord, systemCode, type Text } from './parts.ts';
 
 /** The values that each code is made of. */
 export interface Values extends SettingsValues, MachineValues, DataValues, RunsValues, FilesValues, TrainingValues {}

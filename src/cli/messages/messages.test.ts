@@ -139,7 +139,7 @@ const cases: { [C in Code]: Values[C][] } = {
   E117: [{ path: 'shards' }],
   E144: [{ path: 'book.txt', model: 'transformer' }, { path: 'pairs.txt' }],
   E145: [{ pairs: 20, fit: 1, contextLength: 16, longest: 41 }],
-  E147: [{ tokens: ['<|im_start|>', '<|im_end|>'] }],
+  E147: [{ tokens: ['<|im_start|>', '<|im_end|>'] }, { tokens: [], run: 'demo-1' }],
   E146: [{ path: 'news', splits: ['train', 'test'] }],
   E150: [
     { name: 'dmeo-1', runs: ['demo-1', 'demo-2'], nearest: 'demo-1', folder: 'runs' },
@@ -165,7 +165,10 @@ const cases: { [C in Code]: Values[C][] } = {
   E161: [{ verb: 'generate' }],
   E162: [{ char: '解', position: 5, vocabSize: 65 }],
   E163: [{ layer: 9, head: 0, nLayer: 4, nHead: 4 }],
-  E164: [{ name: 'demo-1', step: 2000, steps: 2000 }],
+  E164: [
+    { name: 'demo-1', step: 2000, steps: 2000 },
+    { name: 'demo-1', step: 2000, steps: 100 },
+  ],
   E170: [
     { repo: 'org/tiny', what: 'repo', endpoint: 'https://hub.example', hasToken: false },
     { repo: 'org/tiny', what: 'repo', endpoint: 'https://hub.example', hasToken: true },
@@ -186,8 +189,11 @@ const cases: { [C in Code]: Values[C][] } = {
   E165: [{ tokens: ['[MASK]', '<mask>'] }],
   E166: [{ name: 'bert-1', model: 'bert', mask: '[MASK]' }],
   E180: [{ expected: 2048, found: 4096, path: 'runs/x/tokenizer.json', sha: '9f3a12', right: 'runs/demo-1/tokenizer.json' }],
-  E181: [{ path: 'runs', reason: 'EROFS' }],
-  E182: [{ path: 'qkv.jsn' }],
+  E181: [
+    { path: 'runs', reason: 'EROFS' },
+    { path: '', reason: 'full' },
+  ],
+  E182: [{ path: 'qkv.jsn' }, { path: 'texts', folder: true }],
   E183: [{ path: 'qkv.json', reason: 'EACCES' }],
   E184: [{ file: 'model.safetensors', code: 'OVERLAP', detail: '"b" starts at 8, expected 16', hint: 'Download it again' }],
   E185: [{ detail: 'the model has no vocabulary' }],
@@ -197,8 +203,14 @@ const cases: { [C in Code]: Values[C][] } = {
   W202: [{ needed: 2.7e9, available: 3.1e9 }],
   W203: [{ loss: 9.31, expected: 7.62 }],
   W210: [{ times: 5, from: 2.41, to: 2.63, bestStep: 450 }],
-  W220: [{ detail: 'ENOSPC' }],
+  W220: [{ detail: 'the checkpoint of step 8 could not be saved (ENOSPC: no space left on device, write)' }],
   W221: [{ message: 'the folder could not be synced' }],
+  W222: [
+    {
+      folder: 'runs/demo-1/step-000450',
+      why: '"model.safetensors" has 500 bytes, the manifest says 9000. step-000400 will be used instead',
+    },
+  ],
   W231: [{ duplicates: 1200, documents: 5000 }],
   W232: [{ documents: 3 }],
   W233: [{ documents: 3 }],

@@ -72,6 +72,16 @@ export const reasonZh: Record<string, string> = {
   ENOTDIR: '被一个文件挡住',
 };
 
+/** The system's own word in a sentence: `… (ENOSPC: no space left on device, write)`. */
+export const systemCode = (detail: string): string | undefined => /\b(E[A-Z]{3,})\b/.exec(detail)?.[1];
+
+/** What is wrong with a checkpoint, as io/ says it, in Chinese. */
+export const damageZh = (why: string): string =>
+  why
+    .replace(/"(.+?)" has (\d+) bytes, the manifest says (\d+)/, '“$1” 有 $2 字节，清单上是 $3')
+    .replace(/SHA-256 of "(.+?)" differs from the manifest/, '“$1” 的 SHA-256 与清单不同')
+    .replace(/\. (step-\d+) will be used instead$/, '。改用 $1');
+
 export const partEn: Record<string, string> = {
   weights: 'weights',
   gradients: 'gradients',

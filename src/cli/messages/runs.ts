@@ -1,6 +1,6 @@
 /** Messages about runs: what they are called, where they stand, what goes wrong while they train or write. Part of the table in index.ts. */
 import { count, short } from '../format.ts';
-import { cmd, opt, text, here, shellWord, type Entry, some } from './parts.ts';
+import { cmd, damageZh, opt, text, here, reasonZh, shellWord, systemCode, type Entry, some } from './parts.ts';
 
 /** The values that each code is made of. */
 export interface RunsValues {
@@ -37,10 +37,11 @@ export interface RunsValues {
   W210: { times: number; from: number; to: number; bestStep: number };
   W220: { detail: string };
   W221: { message: string };
+  W222: { folder: string; why: string };
 }
 
 const retry = (v: RunsValues['E140']) =>
-  `qkv train ${shellWord(v.lastGood ? (v.run ?? 'RUN') : v.run ? `runs/${v.run}/config.json` : '')}${v.lastGood ? ' --resume' : ''} lr=${short((v.lr ?? 1e-3) / 3)} clip=1`.replace(
+  `qkv train ${shellWord(v.lastGood ? (v.run ?? 'RUN') : v.run ? `runs/${v.run}/config.json` : '')}${v.lastGood ? ' --resume' : ''} lr=${short(Math.min(1e-3, (v.lr ?? 1e-3) / 3))} clip=1`.replace(
     '  ',
     ' ',
   );
@@ -214,12 +215,12 @@ export const runsMessages: { [C in keyof RunsValues]: Entry<RunsValues[C]> } = {
     en: (v) =>
       text(
         `run "${v.name}" is complete: step ${count(v.step, 'en')} of ${count(v.steps, 'en')}`,
-        `Train it further: ${cmd(`qkv train ${shellWord(v.name)} --resume steps=${2 * v.steps}`)}`,
+        `Train it further: ${cmd(`qkv train ${shellWord(v.name)} --resume steps=${2 * Math.max(v.step, v.steps)}`)}`,
       ),
     zh: (v) =>
       text(
         `运行 “${v.name}” 已完成：第 ${count(v.step, 'zh')} 步，共 ${count(v.steps, 'zh')} 步`,
-        `再训练下去：${cmd(`qkv train ${shellWord(v.name)} --resume steps=${2 * v.steps}`)}`,
+        `再训练下去：${cmd(`qkv train ${shellWord(v.name)} --resume steps=${2 * Math.max(v.step, v.steps)}`)}`,
       ),
   },
   W203: {
@@ -249,10 +250,15 @@ export const runsMessages: { [C in keyof RunsValues]: Entry<RunsValues[C]> } = {
   W220: {
     en: (v) =>
       text(`a checkpoint was not saved: ${v.detail}`, 'Training goes on and tries again; three failures in a row end it'),
-    zh: (v) => text(`有一个检查点没有存成：${v.detail}`, '训练继续并会再试；连续三次失败则结束'),
+    zh: (v) =>
+      text(`有一个检查点没有存成：${reasonZh[systemCode(v.detail) ?? ''] ?? v.detail}`, '训练继续并会再试；连续三次失败则结束'),
   },
   W221: {
     en: (v) => text(`the checkpoint is saved, but: ${v.message}`),
     zh: (v) => text(`检查点已存，但：${v.message}`),
+  },
+  W222: {
+    en: (v) => text(`a damaged checkpoint is passed over: ${v.why}`, { where: here(v.folder) }),
+    zh: (v) => text(`跳过一个损坏的检查点：${damageZh(v.why)}`, { where: here(v.folder) }),
   },
 };

@@ -1,6 +1,6 @@
 /** Messages about verbs, settings and flags. Part of the table in index.ts. */
 import type { Place } from '../../settings/config.ts';
-import { cmd, opt, text, here, placeEn, placeZh, type Entry, some } from './parts.ts';
+import { cmd, opt, text, here, placeEn, placeZh, shellWord, type Entry, some } from './parts.ts';
 
 /** The values that each code is made of. */
 export interface SettingsValues {
@@ -106,20 +106,28 @@ export const settingsMessages: { [C in keyof SettingsValues]: Entry<SettingsValu
         v.problem === 'duplicate'
           ? `setting "${v.what}" stands twice`
           : v.problem === 'expected'
-            ? `the settings file breaks off: expected ${v.what}`
+            ? v.what === '{'
+              ? 'this is no settings file'
+              : `the settings file breaks off: expected ${v.what}`
             : `this is no value: ${v.what}`,
         { where: `${here(v.file)}:${v.line}` },
-        'One flat object: { "nLayer": 4, "data": "book.txt" }. Text stands in "…"; // comments are welcome',
+        v.what === '{'
+          ? `Is it a text? ${opt(`data=${shellWord(here(v.file))}`)}`
+          : 'One flat object: { "nLayer": 4, "data": "book.txt" }. Text stands in "…"; // comments are welcome',
       ),
     zh: (v) =>
       text(
         v.problem === 'duplicate'
           ? `配置项 “${v.what}” 出现了两次`
           : v.problem === 'expected'
-            ? `配置文件不完整：此处应为 ${v.what}`
+            ? v.what === '{'
+              ? '这不是配置文件'
+              : `配置文件不完整：此处应为 ${v.what}`
             : `这不是值：${v.what}`,
         { where: `${here(v.file)}:${v.line}` },
-        '写成一个平的对象：{ "nLayer": 4, "data": "book.txt" }。文本放在 "…" 里；可以写 // 注释',
+        v.what === '{'
+          ? `如果它是语料：${opt(`data=${shellWord(here(v.file))}`)}`
+          : '写成一个平的对象：{ "nLayer": 4, "data": "book.txt" }。文本放在 "…" 里；可以写 // 注释',
       ),
   },
   E105: {

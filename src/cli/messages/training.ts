@@ -13,7 +13,8 @@ export interface TrainingValues {
   E117: { path: string };
   E144: { path: string; model?: string };
   E145: { pairs: number; fit: number; contextLength: number; longest: number };
-  E147: { tokens: string[] };
+  /** `run`: one that learned from text. */
+  E147: { tokens: string[]; run?: string };
   E165: { tokens: string[] };
   E166: { name: string; model: string; mask: string };
 }
@@ -150,15 +151,22 @@ export const trainingMessages: { [C in keyof TrainingValues]: Entry<TrainingValu
   E147: {
     exit: 65,
     en: (v) =>
-      text(
-        `no chat template: neither beside the tokenizer, nor has it ${v.tokens.join(' and ')}`,
-        `Take the folder of a chat model, or let one be made from the dialogues: ${opt('tokenizer=bpe')}`,
-      ),
+      v.run !== undefined
+        ? text(
+            `${v.run} was not trained on dialogues, so it does not answer`,
+            `Let it write on: ${cmd(`qkv generate ${shellWord(v.run)} "…"`)}`,
+          )
+        : text(
+            `no chat template: neither beside the tokenizer, nor has it ${v.tokens.join(' and ')}`,
+            `Take the folder of a chat model, or let one be made from the dialogues: ${opt('tokenizer=bpe')}`,
+          ),
     zh: (v) =>
-      text(
-        `没有对话模板：词表旁边没有，词表里也没有 ${v.tokens.join(' 和 ')}`,
-        `换成对话模型的文件夹，或从对话上训练一个：${opt('tokenizer=bpe')}`,
-      ),
+      v.run !== undefined
+        ? text(`${v.run} 不是用对话训练的，不会作答`, `让它接着写：${cmd(`qkv generate ${shellWord(v.run)} "…"`)}`)
+        : text(
+            `没有对话模板：词表旁边没有，词表里也没有 ${v.tokens.join(' 和 ')}`,
+            `换成对话模型的文件夹，或从对话上训练一个：${opt('tokenizer=bpe')}`,
+          ),
   },
   E165: {
     exit: 65,

@@ -6,7 +6,7 @@ import { chatTemplateOf } from '../../applications/dialogues.ts';
 import { QkvError } from '../../errors.ts';
 import { dispose, quantise, type WeightPrecision } from '../../nn/index.ts';
 import { count } from '../format.ts';
-import { loadRun } from '../load-run.ts';
+import { type LoadedRun, loadRun } from '../load-run.ts';
 import { here } from '../messages/index.ts';
 import { type Output, printable } from '../output.ts';
 import { stopOnSignals, turn } from '../signals.ts';
@@ -40,7 +40,7 @@ export const chat: Verb = {
     const given = [...args.settings];
     const [spec, ...questions] = args.words;
     const weights = (args.flags['weights'] ?? 'f32') as WeightPrecision;
-    const run = loadRun(spec, { root: args.flags['root'] as string | undefined, verb: 'chat', weights });
+    const run = loadRun(spec, { root: args.flags['root'] as string | undefined, verb: 'chat', weights, out });
     quantise(run.model, weights);
     const { tokenizer } = run;
     const system = args.flags['system'] as string | undefined;
@@ -48,7 +48,7 @@ export const chat: Verb = {
     let turns = 0;
     let tokens = 0;
     try {
-      const template = await chatTemplateOf(tokenizer, run.checkpoint);
+      const template = await templateOf(run);
       const chat = new Chat(run.model, tokenizer, template, { system, stopIds: run.endIds });
       if (session.asks)
         out.say(
@@ -99,6 +99,16 @@ export const chat: Verb = {
     return 0;
   },
 };
+
+/** The template of its dialogues. @throws E147, which says of a run that learned from text what it can do */
+async function templateOf({ tokenizer, checkpoint, config, name }: LoadedRun) {
+  try {
+    return await chatTemplateOf(tokenizer, checkpoint);
+  } catch (error) {
+    if (!(error instanceof QkvError) || error.code !== 'E147' || config.data === '') throw error; // an imported model has no data
+    throw new QkvError('E147', `${name} was not trained on dialogues`, { ...error.values, run: name });
+  }
+}
 
 const words = ['/set', '/show', '/new', '/save', '/quit'];
 

@@ -155,8 +155,8 @@ async function compare(
   const n = (x: number) => count(x, out.lang);
   out.say(
     out.t({
-      en: `${here(data)}${ourData ? ' (numbers in words, made here)' : ''} · ${n(steps)} steps of ${n(batch)} pairs each · ${configs.size} families × ${seeds.length} seed(s) → ${here(folder)}`,
-      zh: `${here(data)}${ourData ? '（由我们生成的数字读法）' : ''} · 每个 ${n(steps)} 步 × ${n(batch)} 对 · ${configs.size} 个家族 × ${seeds.length} 个种子 → ${here(folder)}`,
+      en: `${here(data)}${ourData ? ' (numbers in words, made here)' : ''} · ${n(steps)} steps of ${n(batch)} pairs each · ${configs.size} families × ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'} → ${here(folder)} · minutes each; Ctrl-C ends it and shows what is done`,
+      zh: `${here(data)}${ourData ? '（由本程序生成的数字读法）' : ''} · 每个 ${n(steps)} 步 × ${n(batch)} 对 · ${configs.size} 个家族 × ${seeds.length} 个种子 → ${here(folder)} · 每个需几分钟；按 Ctrl-C 结束并显示已完成的部分`,
     }),
   );
   try {
@@ -180,7 +180,13 @@ async function compare(
         );
       else if (e.type === 'training' && e.event.type === 'eval') {
         out.event({ ...e.event, contestant: e.contestant, seed: e.seed });
-        if (!out.isTerminal) out.say(`  ${e.contestant} seed=${e.seed}  ${n(e.event.step)}  ${loss(e.event.valLossNats)}`);
+        if (!out.isTerminal)
+          out.say(
+            out.t({
+              en: `  ${e.contestant} seed=${e.seed} · step ${n(e.event.step)}/${n(steps)} · validation ${loss(e.event.valLossNats)}`,
+              zh: `  ${e.contestant} seed=${e.seed} · 第 ${n(e.event.step)}/${n(steps)} 步 · 验证 ${loss(e.event.valLossNats)}`,
+            }),
+          );
       } else if (e.type === 'answering')
         out.live(`${e.contestant} seed=${e.seed} · ${out.t({ en: 'answers', zh: '作答' })} ${n(e.done)}/${n(e.of)}`);
       else if (e.type === 'copying')
@@ -205,6 +211,7 @@ async function compare(
   const seconds = (performance.now() - began) / 1000;
   const complete = !stop.asked;
   out.say();
+  if (!complete) out.say(out.t({ en: 'Stopped: what was not finished is left out.', zh: '已停止：没做完的不计入。' }));
   if (outcomes.length > 0) {
     out.say(
       out.t({

@@ -65,7 +65,7 @@ export const evaluate: Verb = {
     'qkv eval en-de-1 --answers 200',
   ],
   async run({ words: [spec], settings: given, flags }, out) {
-    const run = loadAnyRun(spec, { root: flags['root'] as string | undefined });
+    const run = loadAnyRun(spec, { root: flags['root'] as string | undefined, out });
     const own = Object.fromEntries(settingsOfArguments(given).map((w) => [w.key, w.value]));
     const other = own['data'] !== undefined;
     // What training prepared is taken as it is; other data is prepared for this time only, and all of it is scored.
@@ -137,6 +137,9 @@ export const evaluate: Verb = {
       });
     } catch (error) {
       if (!interrupted.signal.aborted || error !== interrupted.signal.reason) throw error;
+      out.live('');
+      out.say(out.t({ en: 'Stopped while the data was read.', zh: '读数据时停止。' }));
+      out.event({ type: 'result', ok: false, status: 'stopped' });
       return 130;
     } finally {
       task?.close();
@@ -177,7 +180,7 @@ function say(
       'dim',
       out.t({
         en: `${n(tokens)} tokens of ${here(data)}${other ? '' : ' (validation part)'} in ${duration(seconds, 'en')}. A uniform guess: ${guess}`,
-        zh: `${here(data)}${other ? '' : '（验证部分）'} 的 ${n(tokens)} 个词元，用时 ${duration(seconds, 'zh')}。均匀猜测：${guess}`,
+        zh: `${here(data)}${other ? ' ' : '（验证部分）'}的 ${n(tokens)} 个词元，用时 ${duration(seconds, 'zh')}。均匀猜测：${guess}`,
       }),
     ),
   );

@@ -151,7 +151,7 @@ export const generate: Verb = {
     if (prompts.length === 0 || prompts.some((p) => p === ''))
       throw new QkvError('E161', 'the prompt is empty', { verb: 'generate' });
     const weights = (args.flags['weights'] ?? 'f32') as WeightPrecision;
-    const loaded = loadAnyRun(spec, { root: args.flags['root'] as string | undefined, weights });
+    const loaded = loadAnyRun(spec, { root: args.flags['root'] as string | undefined, weights, out });
     quantise(loaded.any.model, weights); // what was not made so while it was loaded
     if (loaded.any.kind === 'encoder') {
       const { any } = loaded;

@@ -1,5 +1,5 @@
 /** `qkv new NAME`: a folder that belongs to you: commented settings, a text, a README. */
-import { cpSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join, relative, resolve as resolvePath } from 'node:path';
 import { listSources } from '../../data/index.ts';
 import { QkvError } from '../../errors.ts';
@@ -53,19 +53,22 @@ export const newFolder: Verb = {
     const data = own.find((o) => o.key === 'data')?.value as string | undefined;
     if (data !== undefined) await listSources(data);
 
-    mkdirSync(join(folder, 'data'), { recursive: true });
-    let file = `data/${template.file}`;
-    if (data === undefined) writeFileSync(join(folder, file), template.text());
-    else {
-      file = `data/${basename(data)}`;
-      cpSync(data, join(folder, file), { recursive: true });
-    }
+    const file = `data/${data === undefined ? template.file : basename(data)}`;
     const others = own.filter((o) => o.key !== 'data');
-    writeFileSync(join(folder, 'qkv.json'), settingsText(file, templateSettings, others, out));
-    writeFileSync(
-      join(folder, 'README.md'),
-      readme(basename(folder), wanted, file, data === undefined ? template : undefined, out),
-    );
+    const isNew = !existsSync(folder);
+    try {
+      mkdirSync(join(folder, 'data'), { recursive: true });
+      if (data === undefined) writeFileSync(join(folder, file), template.text());
+      else cpSync(data, join(folder, file), { recursive: true });
+      writeFileSync(join(folder, 'qkv.json'), settingsText(file, templateSettings, others, out));
+      writeFileSync(
+        join(folder, 'README.md'),
+        readme(basename(folder), wanted, file, data === undefined ? template : undefined, out),
+      );
+    } catch (error) {
+      if (isNew) rmSync(folder, { recursive: true, force: true }); // no half of it
+      throw error;
+    }
 
     const made = await listSources(join(folder, file));
     const size = made.reduce((s, f) => s + f.size, 0);

@@ -41,7 +41,9 @@ function facts(run: RunSummary) {
     lossNats: logNumber(r['lossNats'] ?? r['valLossNats']) ?? Number.NaN,
   }));
   const best = losses.filter((l) => Number.isFinite(l.lossNats)).sort((a, b) => a.lossNats - b.lossNats)[0];
-  return { config, losses, best, bestCheckpoint: bestStep(run.folder) };
+  // A run that went on with more steps says so in its log; its settings stay as it began.
+  const steps = Number(run.last['step']?.['steps'] ?? config['steps'] ?? 0);
+  return { config, steps, losses, best, bestCheckpoint: bestStep(run.folder) };
 }
 
 export const runsLs: Verb = {
@@ -67,10 +69,10 @@ export const runsLs: Verb = {
           out.lang === 'zh'
             ? ['名字', '状态', '步', '最佳验证', '模型', '检查点']
             : ['name', 'status', 'step', 'best val', 'model', 'checkpoints'],
-          rows.map(({ run, config, best }) => [
+          rows.map(({ run, config, steps, best }) => [
             run.name,
             `${statusText[run.status].mark} ${out.t(statusText[run.status])}`,
-            `${count(run.step, out.lang)}/${count(Number(config['steps'] ?? 0), out.lang)}`,
+            `${count(run.step, out.lang)}/${count(steps, out.lang)}`,
             best ? loss(best.lossNats) : '–',
             shapeText(config),
             run.checkpoints.length
@@ -114,13 +116,13 @@ export const runsShow: Verb = {
   run({ words: [spec], flags }, out) {
     const { folder } = resolveRun(spec, { root: flags['root'] as string | undefined });
     const run = summarizeRun(folder);
-    const { config, losses, best, bestCheckpoint } = facts(run);
+    const { config, steps, losses, best, bestCheckpoint } = facts(run);
     const env = readJson(join(folder, 'env.json')) as Record<string, unknown>;
     out.answer(
       out.style('bold', `${run.name}   ${statusText[run.status].mark} ${out.t(statusText[run.status])}   ${here(folder)}`),
     );
     out.answer(
-      `${shapeText(config)} · ${out.t({ en: 'context', zh: '上下文' })} ${config['contextLength']} · ${out.t({ en: 'step', zh: '步' })} ${count(run.step, out.lang)}/${count(Number(config['steps'] ?? 0), out.lang)}`,
+      `${shapeText(config)} · ${out.t({ en: 'context', zh: '上下文' })} ${config['contextLength']} · ${out.t({ en: 'step', zh: '步' })} ${count(run.step, out.lang)}/${count(steps, out.lang)}`,
     );
     out.answer(`${out.t({ en: 'data', zh: '数据' })} ${here(String(config['data'] ?? '–'))}`);
     if (losses.length > 0) {

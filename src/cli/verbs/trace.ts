@@ -55,7 +55,7 @@ export const trace: Verb = {
   async run({ words: [spec, ...words], flags }, out) {
     const prompt = words.join(' ');
     if (prompt === '') throw new QkvError('E161', 'the prompt is empty', { verb: 'trace' });
-    const run = loadRun(spec, { root: flags['root'] as string | undefined });
+    const run = loadRun(spec, { root: flags['root'] as string | undefined, out });
     try {
       const ids = Int32Array.from(promptIds(run, prompt, flags['truncate'] === 'left'));
       const { nLayer, nHead } = run.config;

@@ -9,7 +9,7 @@ import { startProfile } from '../../tensor/index.ts';
 import { memoryOf, parametersOf, secondsFor } from '../estimate.ts';
 import { bytes, count } from '../format.ts';
 import { availableMemory, backendInfo, chooseBackend, machine, trainingFlops } from '../machine.ts';
-import { here, isCode } from '../messages/index.ts';
+import { isCode } from '../messages/index.ts';
 import { profileTable } from '../profile-table.ts';
 import { begun, resumed } from '../run-settings.ts';
 import { stopOnSignals, turn } from '../signals.ts';
@@ -50,9 +50,9 @@ export const train: Verb = {
     'qkv train runs/demo-1/config.json seed=2',
   ],
   async run(args, out) {
-    const root = (args.flags['root'] as string | undefined) ?? 'runs';
+    const runs = (args.flags['root'] as string | undefined) ?? 'runs';
     const resume = Boolean(args.flags['resume']);
-    const { config, name } = resume ? resumed(args, root, out) : await begun(args, root, out);
+    const { config, name, root } = resume ? resumed(args, runs, out) : { ...(await begun(args, runs, out)), root: runs };
     chooseBackend(config);
     const anyway = Boolean(args.flags['anyway']);
     const screen = new TrainScreen(out);
@@ -122,10 +122,7 @@ export const train: Verb = {
             started = true;
             ({ parameters, uniformLossNats: expected } = event);
             startScreen(screen, event, config, backend);
-            for (const { folder, why } of event.skipped)
-              out.say(
-                out.style('yellow', out.t({ en: `passed over ${here(folder)}: ${why}`, zh: `跳过 ${here(folder)}：${why}` })),
-              );
+            for (const passed of event.skipped) out.message('W222', passed);
             break;
           case 'step':
             lastLr = event.lr;
