@@ -6,6 +6,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { DataType, RecordBatch } from 'apache-arrow';
+import { checkFooter, checkMessage } from './flatbuffers.ts';
 import {
   allowElements,
   elements,
@@ -29,6 +30,7 @@ export async function openArrow(path: string, only?: readonly string[]): Promise
     const head = Buffer.from(await file.slice(0, Math.min(6, file.byteLength)));
     const isFile = head.toString('latin1') === 'ARROW1';
     const state = { at: 0, bodyBytes: file.byteLength };
+    if (isFile) await checkFile(file);
     const reader = await (isFile
       ? arrow.RecordBatchReader.from(file.handle)
       : arrow.RecordBatchReader.from(messages(file, state)));
@@ -139,6 +141,7 @@ async function* messages(file: RangeFile, state: { at: number; bodyBytes: number
     if (headerBytes < 0 || headerBytes > MAX_HEADER_BYTES || at + 8 + headerBytes > file.byteLength)
       throw new Error(`a message of ${headerBytes} bytes at byte ${at}, the file has ${file.byteLength}`);
     const header = new DataView(await file.slice(at + 8, at + 8 + headerBytes));
+    checkMessage(new Uint8Array(header.buffer));
     const bodyBytes = bodyLength(header);
     const end = at + 8 + headerBytes + bodyBytes;
     if (bodyBytes < 0 || bodyBytes > MAX_PART_BYTES || end > file.byteLength)
@@ -150,6 +153,27 @@ async function* messages(file: RangeFile, state: { at: number; bodyBytes: number
     first = false;
   }
   if (first) throw new Error('it has no message');
+}
+
+/** The footer of a file and the header of each message that it names; their bodies have their places in the file, none of them twice. */
+async function checkFile(file: RangeFile): Promise<void> {
+  const end = file.byteLength - 10; // i32 bytes of the footer, and the magic
+  const footerBytes = end < 8 ? -1 : new DataView(await file.slice(end, end + 4)).getInt32(0, true);
+  if (!(footerBytes > 0 && footerBytes <= Math.min(end - 8, MAX_HEADER_BYTES)))
+    throw new Error(`a footer of ${footerBytes} bytes, the file has ${file.byteLength}`);
+  let inAll = 0;
+  for (const at of checkFooter(new Uint8Array(await file.slice(end - footerBytes, end)))) {
+    const prefix = new DataView(await file.slice(at, at + 8));
+    const from = prefix.getUint32(0, true) === 0xffffffff ? 8 : 4;
+    const headerBytes = prefix.getInt32(from - 4, true);
+    if (headerBytes <= 0 || headerBytes > MAX_HEADER_BYTES) throw new Error(`a message of ${headerBytes} bytes at byte ${at}`);
+    const header = new DataView(await file.slice(at + from, at + from + headerBytes));
+    checkMessage(new Uint8Array(header.buffer));
+    const bodyBytes = bodyLength(header);
+    inAll += headerBytes + bodyBytes;
+    if (bodyBytes < 0 || bodyBytes > MAX_PART_BYTES || inAll > file.byteLength)
+      throw new Error(`a message with ${bodyBytes} bytes at byte ${at}, the file has ${file.byteLength}`);
+  }
 }
 
 /** Field 3 of the flatbuffer table `Message`: bodyLength, i64. */
@@ -168,7 +192,7 @@ async function registerCodecs(fileBytes: number): Promise<void> {
   const count = expansionLimit(fileBytes);
   compressionRegistry.set(CompressionType.ZSTD, {
     decode(bytes) {
-      const walk = new FrameWalk('buffer');
+      const walk = new FrameWalk('buffer', Math.max(8 << 20, 1000 * bytes.length));
       walk.add(bytes);
       walk.end();
       const out = decompress(bytes);

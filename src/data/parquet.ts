@@ -10,6 +10,7 @@ import {
 } from 'hyparquet';
 import { compressors as published } from 'hyparquet-compressors';
 import { allowElements, BATCH_BYTES, expansionLimit, type OpenTable, plain, RangeFile, textOrBytes } from './table-limits.ts';
+import { checkPages } from './parquet-pages.ts';
 import { FrameWalk } from './zstd.ts';
 
 /** Rows are many and short, or few and long: a stretch has at most this many. */
@@ -39,11 +40,12 @@ export async function openParquet(path: string, only?: readonly string[]): Promi
 
 interface Group {
   rows: number;
-  columns: { name: string; bytes: number }[];
+  columns: { name: string; bytes: number; from: number; to: number }[];
 }
 
 /** The row groups, once nothing in the footer contradicts the file. */
 function checkedGroups(metadata: FileMetaData, fileBytes: number): Group[] {
+  let inAll = 0;
   return metadata.row_groups.map((group, g) => {
     const rows = Number(group.num_rows);
     const inFile = (n: unknown) => Number.isSafeInteger(Number(n)) && Number(n) >= 0 && Number(n) <= fileBytes;
@@ -55,8 +57,14 @@ function checkedGroups(metadata: FileMetaData, fileBytes: number): Group[] {
         throw new Error(`column ${m.path_in_schema.join('.')} of row group ${g} lies outside of the file`);
       const bytes = Number(m.total_uncompressed_size);
       if (!(Number.isSafeInteger(bytes) && bytes >= 0)) throw new Error(`a column of ${bytes} bytes`);
-      return { name: m.path_in_schema[0], bytes };
+      const from = Number(m.dictionary_page_offset || m.data_page_offset);
+      const to = from + Number(m.total_compressed_size);
+      inAll += to - from;
+      // Columns lie one behind the other: none is read twice.
+      if (to > fileBytes || inAll > fileBytes) throw new Error(`the columns of ${g + 1} row groups lie outside of the file`);
+      return { name: m.path_in_schema[0], bytes, from, to };
     });
+    if (columns.length === 0 && rows > 0) throw new Error(`row group ${g} has ${rows} rows and no column`);
     return { rows, columns };
   });
 }
@@ -74,7 +82,8 @@ async function* batches(file: RangeFile, metadata: FileMetaData, groups: Group[]
   }
   const roundings = new Map(parquetSchema(metadata).children.map((c) => [c.element.name, rounding(c)]));
   let before = 0;
-  for (const { rows, columns } of groups) {
+  for (const [g, { rows, columns }] of groups.entries()) {
+    await checkColumns(file, metadata, g, groups[g], only, compressors);
     const bytes = columns.reduce((sum, c) => sum + (only && !only.includes(c.name) ? 0 : c.bytes), 0);
     const step = Math.max(1, Math.min(BATCH_ROWS, rows, Math.floor(rows * Math.min(1, BATCH_BYTES / Math.max(1, bytes)))));
     // A group is read in several stretches: its bytes are fetched once.
@@ -100,6 +109,50 @@ async function* batches(file: RangeFile, metadata: FileMetaData, groups: Group[]
     }
     before += rows;
   }
+}
+
+/** The pages of the columns that will be read, before the decoder believes them. */
+async function checkColumns(
+  file: RangeFile,
+  metadata: FileMetaData,
+  g: number,
+  { rows, columns }: Group,
+  only: readonly string[] | undefined,
+  compressors: Compressors,
+): Promise<void> {
+  for (const [c, { name, from, to }] of columns.entries()) {
+    if (only && !only.includes(name)) continue;
+    const { type, codec, num_values, path_in_schema } = metadata.row_groups[g].columns[c].meta_data!;
+    const path = pathOf(parquetSchema(metadata), path_in_schema);
+    const decompress = compressors[codec];
+    checkPages(new Uint8Array(await file.slice(from, to)), {
+      type,
+      typeLength: path.at(-1)!.element.type_length ?? 0,
+      maxRepetition: path.filter(({ element }) => element.repetition_type === 'REPEATED').length,
+      maxDefinition: path.filter(({ element }) => element.repetition_type !== 'REQUIRED').length,
+      flat: path.length === 1 && path[0].element.repetition_type !== 'REPEATED',
+      values: Number(num_values),
+      rows,
+      decompress: (bytes, length) => {
+        const page = codec === 'UNCOMPRESSED' || !decompress ? bytes : decompress(bytes, length);
+        if (page.length !== length) throw new Error(`a page of ${page.length} bytes that should have ${length}`);
+        return page;
+      },
+    });
+  }
+}
+
+/** The schema's elements down to a column, without its root. */
+function pathOf(root: SchemaTree, names: readonly string[]): SchemaTree[] {
+  const path: SchemaTree[] = [];
+  let at: SchemaTree | undefined = root;
+  for (const name of names) {
+    at = at.children.find((child) => child.element.name === name);
+    if (!at) throw new Error(`column ${names.join('.')} is not in the schema`);
+    path.push(at);
+  }
+  if (path.length === 0) throw new Error('a column without a name');
+  return path;
 }
 
 /** For columns with decimals in them: hyparquet multiplies by 10⁻ˢᶜᵃˡᵉ, which is off in the last digit. */
@@ -140,18 +193,19 @@ function holdingLast(file: RangeFile) {
   };
 }
 
-/** Decompressors that give no more than the page says, and no more than the limit in all. */
+/** Decompressors that give no more than the page says, than their format can make of so few bytes (`most` of each), and than the limit in all. */
 function limitedCompressors(fileBytes: number): Compressors {
-  const count = expansionLimit(fileBytes);
+  const count = expansionLimit(2 * fileBytes); // pages are looked at before they are read
   const limited =
-    (decompress: (input: Uint8Array, length: number) => Uint8Array) =>
+    (decompress: (input: Uint8Array, length: number) => Uint8Array, most = Number.POSITIVE_INFINITY) =>
     (input: Uint8Array, length: number): Uint8Array => {
       count(length);
+      if (length > most * input.length + 64) throw new Error(`a page of ${input.length} bytes that would become ${length}`);
       // A page of no value: some programs compress nothing into a byte, which the LZ4 decoder takes for a cut block.
       return length === 0 ? new Uint8Array() : decompress(input, length);
     };
   return {
-    GZIP: limited((input, length) => gunzipSync(input, { maxOutputLength: Math.max(1, length) })),
+    GZIP: limited((input, length) => gunzipSync(input, { maxOutputLength: Math.max(1, length) }), 1040),
     BROTLI: limited((input, length) => brotliDecompressSync(input, { maxOutputLength: Math.max(1, length) })),
     ZSTD: limited((input, length) => {
       const walk = new FrameWalk('page', Math.max(1 << 20, 2 * length));
@@ -162,9 +216,9 @@ function limitedCompressors(fileBytes: number): Compressors {
     SNAPPY: limited((input, length) => {
       if (snappyLength(input) !== length) throw new Error(`a Snappy page of another length than its ${length} bytes`);
       return published.SNAPPY!(input, length);
-    }),
-    LZ4: limited(published.LZ4!),
-    LZ4_RAW: limited(published.LZ4_RAW!),
+    }, 22),
+    LZ4: limited(published.LZ4!, 256),
+    LZ4_RAW: limited(published.LZ4_RAW!, 256),
   };
 }
 

@@ -56,7 +56,7 @@ const bytesAt = (out: string): unknown =>
   readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((e) => e.isFile() && join(e.parentPath, e.name).startsWith(join(folder, out)))
     .map((e) => [
-      e.name,
+      e.name.replace(out, 'out'),
       createHash('sha256')
         .update(readFileSync(join(e.parentPath, e.name)))
         .digest('hex'),

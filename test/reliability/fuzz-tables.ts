@@ -26,6 +26,33 @@ export interface FuzzCounts {
   untyped: string[];
   slowestMs: number;
   slowest: string;
+  /** Linux: of the process that decodes, once it has started, for one file: processor time, and what its resident size grew by at most (garbage of files before it included). */
+  cpuMs: number;
+  cpuOf: string;
+  grownMib: number;
+  grownOf: string;
+}
+
+/** The process that decodes, as the kernel counts it. Its peak is counted anew from here. */
+function decoder(): { cpuMs: number; rssKib: number; peakKib: number; pid: number } | undefined {
+  try {
+    const children = readFileSync(`/proc/${process.pid}/task/${process.pid}/children`, 'utf8').trim().split(' ');
+    const pid = children.filter((c) => readFileSync(`/proc/${c}/cmdline`, 'utf8').includes('table-worker')).at(-1);
+    if (pid === undefined) return undefined;
+    const times = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    const kib = (name: string) => Number(status.match(new RegExp(`${name}:\\s+(\\d+)`))![1]);
+    const found = {
+      cpuMs: 10 * (Number(times[11]) + Number(times[12])),
+      rssKib: kib('VmRSS'),
+      peakKib: kib('VmHWM'),
+      pid: Number(pid),
+    };
+    writeFileSync(`/proc/${pid}/clear_refs`, '5');
+    return found;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Small, so that a campaign ends: what is refused for its memory takes all of it. */
@@ -102,9 +129,24 @@ export async function fuzzTables(
 ): Promise<FuzzCounts> {
   const start = performance.now();
   let saidAt = start;
-  const counts: FuzzCounts = { read: 0, refused: 0, untyped: [], slowestMs: 0, slowest: '' };
+  const counts: FuzzCounts = {
+    read: 0,
+    refused: 0,
+    untyped: [],
+    slowestMs: 0,
+    slowest: '',
+    cpuMs: 0,
+    cpuOf: '',
+    grownMib: 0,
+    grownOf: '',
+  };
   const all = originals();
   const kinds = [...new Set(all.map((o) => o.kind))].map((kind) => all.filter((o) => o.kind === kind));
+  // The programs that decode are loaded by the first files.
+  for (const { kind, bytes } of all.filter((o) => o.kind !== 'text')) {
+    writeFileSync(path, bytes);
+    for await (const _ of tableBatches(path, kind as TableKind, LIMITS)) void _;
+  }
   for (let n = 0; n < cases * kinds.length && performance.now() - start < 1000 * seconds; n++) {
     if (performance.now() - saidAt > 30_000) {
       saidAt = performance.now();
@@ -115,6 +157,7 @@ export async function fuzzTables(
     const input = damaged(bytes, seed, n);
     writeFileSync(path, input);
     const { mtimeMs } = statSync(path);
+    const before = kind === 'text' ? undefined : decoder();
     const began = performance.now();
     let said = '';
     try {
@@ -134,6 +177,15 @@ export async function fuzzTables(
       counts.slowestMs = ms;
       counts.slowest = `seed ${seed} case ${n} ${kind}: ${said}`;
     }
+    const after = before && decoder();
+    if (before && after?.pid === before.pid) {
+      const cpuMs = after.cpuMs - before.cpuMs;
+      const grownMib = Math.round((after.peakKib - before.rssKib) / 1024);
+      if (cpuMs > counts.cpuMs) Object.assign(counts, { cpuMs, cpuOf: `case ${n} ${kind}: ${said}` });
+      if (grownMib > counts.grownMib) Object.assign(counts, { grownMib, grownOf: `case ${n} ${kind}: ${said}` });
+      if (process.env['QKV_FUZZ_LOG'] && (cpuMs > 100 || grownMib > 50))
+        console.error(cpuMs, 'ms', grownMib, 'MiB', n, kind, said);
+    } else if (before) console.error('decoder replaced', n, kind, said);
     if (process.env['QKV_FUZZ_LOG'] && ms > 1000) console.error(Math.round(ms), n, kind, said);
   }
   return counts;
