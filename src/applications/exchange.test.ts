@@ -136,6 +136,8 @@ test('out as ONNX: the folder of transformers.js; an encoder as GGUF, an encoder
   const gguf = await exportModel(bert, { form: 'gguf', path: join(home, 'bert.gguf') });
   expect(gguf).toMatchObject({ architecture: 'bert', dtype: 'f32' });
   expect(gguf.notes.join(' ')).toMatch(/heads and the pooler are left out/);
+  const back = await importModel(join(home, 'bert.gguf'), { root });
+  expect(back).toMatchObject({ run: 'bert', kind: 'encoder', task: 'base', container: 'GGUF F32', passedOver: [] });
   const electra = await openForExport(golden('encoders/electra-replaced'));
   await expect(exportModel(electra, { form: 'gguf', path: join(home, 'x.gguf') })).rejects.toThrow(
     'embeddings as wide as its layers',

@@ -23,6 +23,12 @@ const names: [ours: RegExp, theirs: string][] = [
   [/^blocks\.(\d+)\.mlpNorm\.(\w+)$/, 'blk.$1.layer_output_norm.$2'],
 ];
 
+/** llama.cpp's name of a tensor of ours; undefined for those it has no place for: pooler and heads. */
+export function bertGgufName(ours: string): string | undefined {
+  const found = names.find(([pattern]) => pattern.test(ours));
+  return found && ours.replace(...found);
+}
+
 export interface BertGgufToSave {
   /** The encoder without its head. */
   bert: Bert;
@@ -49,11 +55,11 @@ export function saveBertGguf(path: string, { bert, variant, type, tokenizerJson,
   const notes = ['llama.cpp gives the mean of the hidden states; heads and the pooler are left out'];
   const parts: GgufPart[] = [];
   for (const [ours, t] of stateDict(bert)) {
-    const found = names.find(([pattern]) => pattern.test(ours));
-    if (!found) continue; // the pooler
+    const name = bertGgufName(ours);
+    if (name === undefined) continue; // the pooler
     const skipped = ours === 'positionEmbedding.weight' ? c.firstPosition : 0; // rows that no token uses
     const values = () => (t.readSync() as Float32Array).subarray((skipped * t.size) / t.shape[0]);
-    parts.push({ name: ours.replace(...found), shape: [t.shape[0] - skipped, ...t.shape.slice(1)], values });
+    parts.push({ name, shape: [t.shape[0] - skipped, ...t.shape.slice(1)], values });
   }
   if (c.nSegment === 0)
     parts.push({ name: 'token_types.weight', shape: [1, c.dModel], values: () => new Float32Array(c.dModel) });

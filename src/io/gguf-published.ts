@@ -2,6 +2,7 @@
 
 import { CheckpointError, quote } from './checkpoint-error.ts';
 import { type GgufReader, ggufKey, openGguf } from './gguf.ts';
+import { publishedBertGguf } from './gguf-bert-read.ts';
 import { fromGgufValues } from './gguf-layout.ts';
 import { type Architecture, type DecoderShape, ourName } from './gguf-models.ts';
 import { settingsOfGguf } from './gguf-settings.ts';
@@ -16,6 +17,7 @@ import type { TensorEntry } from './safetensors-header.ts';
 export function openPublishedGguf(path: string): Published {
   const file = openGguf(path);
   try {
+    if (file.metadata.get('general.architecture')?.value === 'bert') return publishedBertGguf(file, path);
     const { architecture, settings } = settingsOfGguf(file, path);
     const { json, notes } = tokenizerOfGguf(file);
     const id = (key: string): number | undefined => {
@@ -97,7 +99,7 @@ function asPublished(file: GgufReader, path: string, architecture: Architecture,
     if (!origin || !entry)
       throw new CheckpointError('NO_TENSOR', path, `there is no tensor ${quote(name)} among the ${tensors.size} of this file`);
     const { theirs, ours, first, rows } = origin;
-    let values = readFloats(file, path, theirs, first, rows);
+    let values = readGgufFloats(file, path, theirs, first, rows);
     values = fromGgufValues(architecture, settings, ours, values);
     if (origin.transposed) values = transposed(values, entry.shape[0], entry.shape[1]);
     return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -142,7 +144,8 @@ function partsOf(architecture: Architecture, c: DecoderShape, ours: string, shap
   return [{ name: ours }];
 }
 
-function readFloats(file: GgufReader, path: string, name: string, first?: number, rows?: number): Float32Array {
+/** The numbers of a tensor, or of some of its rows. @throws CheckpointError GGUF_TYPE */
+export function readGgufFloats(file: GgufReader, path: string, name: string, first?: number, rows?: number): Float32Array {
   try {
     return file.readFloats(name, first, rows);
   } catch (error) {

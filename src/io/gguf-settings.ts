@@ -15,7 +15,7 @@ export function settingsOfGguf(file: GgufReader, path: string): { architecture: 
   };
   const name = ggufKey(file, 'general.architecture', 'string');
   if (!Object.hasOwn(architectures, name))
-    fail(`the architecture ${JSON.stringify(name)} is not read`, `Read are ${Object.keys(architectures).join(', ')}`);
+    fail(`the architecture ${JSON.stringify(name)} is not read`, `Read are bert, ${Object.keys(architectures).join(', ')}`);
   const architecture = name as Architecture;
   const has = (key: string): boolean => file.metadata.has(`${architecture}.${key}`);
   const number = (key: string, fallback?: number): number => ggufKey(file, `${architecture}.${key}`, 'number', fallback);

@@ -17,6 +17,7 @@ export function tokenizerOfGguf(file: GgufReader): { json?: string; notes: strin
   );
   if (kind === 'gpt2') return gpt2Tokenizer(file, tokens, types);
   if (kind === 'llama') return llamaTokenizer(file, tokens, types);
+  if (kind === 'bert') return { json: wordPieces(file, tokens, types), notes: [] };
   return { notes: [`tokenizers of the kind ${kind} are not read from GGUF`] };
 }
 
@@ -87,6 +88,46 @@ function llamaTokenizer(file: GgufReader, tokens: string[], types: number[]): { 
   };
 }
 
+/** WordPiece: what begins a word has ▁ before it in the file, what goes on has no ## there. A vocabulary without capitals is of lower-cased text. */
+function wordPieces(file: GgufReader, listed: string[], types: number[]): string {
+  const tokens = listed.map((token, id) => {
+    if (token.startsWith('▁')) return token.slice(1);
+    return types[id] === tokenTypes.control || /^\[.+\]$/.test(token) ? token : `##${token}`;
+  });
+  const lowercase = tokens.every(
+    (token, id) => types[id] === tokenTypes.control || /^\[.+\]$/.test(token) || token === token.toLowerCase(),
+  );
+  const id = (keys: string[], name: string): number => {
+    const found = keys
+      .map((key) => file.metadata.get(`tokenizer.ggml.${key}_token_id`)?.value)
+      .find((x) => typeof x === 'number');
+    return typeof found === 'number' && found < tokens.length ? found : tokens.indexOf(name);
+  };
+  const [cls, sep, unk] = [id(['cls', 'bos'], '[CLS]'), id(['seperator', 'eos'], '[SEP]'), id(['unknown'], '[UNK]')];
+  return tokenizerJson(file, tokens, types, {
+    normalizer: { type: 'BertNormalizer', clean_text: true, handle_chinese_chars: true, strip_accents: null, lowercase },
+    pre_tokenizer: { type: 'BertPreTokenizer' },
+    decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
+    ...(cls < 0 || sep < 0 ? {} : { post_processor: around(tokens, cls, sep) }),
+    model: {
+      ...{ type: 'WordPiece', unk_token: unk < 0 ? '[UNK]' : tokens[unk] },
+      ...{ continuing_subword_prefix: '##', max_input_chars_per_word: 100 },
+    },
+  });
+}
+
+/** [CLS] a text [SEP], and a second text [SEP] in segment 1. Devlin et al. 2018, §3. */
+function around(tokens: string[], cls: number, sep: number): object {
+  const special = (token: number, type_id: number) => ({ SpecialToken: { id: tokens[token], type_id } });
+  const single = [special(cls, 0), { Sequence: { id: 'A', type_id: 0 } }, special(sep, 0)];
+  return {
+    type: 'TemplateProcessing',
+    single,
+    pair: [...single, { Sequence: { id: 'B', type_id: 1 } }, special(sep, 1)],
+    special_tokens: Object.fromEntries([cls, sep].map((t) => [tokens[t], { id: tokens[t], ids: [t], tokens: [tokens[t]] }])),
+  };
+}
+
 /** Every way to make a token of two others is a merge; the token with the higher score is made first. */
 function mergesOf(tokens: string[], types: number[], scores: number[]): [string, string][] {
   const ids = new Map<string, number>();
@@ -136,8 +177,8 @@ function tokenizerJson(
   });
   const json = {
     ...{ version: '1.0', truncation: null, padding: null, added_tokens: added },
-    ...rest,
     post_processor: frame(file, tokens),
+    ...rest,
   };
   const text = JSON.stringify(json);
   // Written by hand: a key such as "__proto__" or "12" would be moved or lost in an object.
