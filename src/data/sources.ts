@@ -7,51 +7,23 @@
  * - `blank-line`: paragraphs between empty lines are documents.  `line`: every line is one (a list of names).
  * - In JSONL, JSON arrays, CSV, TSV, Parquet and Arrow, always: one row, one document; the field or column `text` unless another is named.
  *
- * Documents longer than 1 Mi characters arrive in pieces, so that memory is bounded whatever the input. A piece ends, where it can, after a
- * line end between two characters that are not white space: there the split patterns of the published tokenizers end a word in any case, and the
- * pieces' ids are the document's.
+ * Long documents arrive in pieces (pieces.ts).
  */
 import type { Hash } from 'node:crypto';
-import { readdir, stat } from 'node:fs/promises';
-import { basename, extname, join } from 'node:path';
 import { expanded } from './compressed.ts';
 import { type Encoding, firstInvalidUtf8, guessEncoding, looksBinary, looksLikeUtf16, toUtf8 } from './encoding.ts';
-import { emptyData, ioFailed, noTextField, notFound, notText, notUtf8 } from './errors.ts';
-import { type FileIdentity, fileChunks, type LineBatch, lineBatches, MAX_LINE_BYTES, peeked } from './lines.ts';
-import { dataSetFiles } from './data-set-folder.ts';
-import { describesData } from './licence.ts';
+import { noTextField, notText, notUtf8 } from './errors.ts';
+import { fileChunks, type LineBatch, lineBatches, MAX_LINE_BYTES, peeked } from './lines.ts';
 import { arrayElements, beginsArray } from './json-array.ts';
+import { DocumentBuilder, type Piece } from './pieces.ts';
 import { Rejects } from './rejects.ts';
-import { allUtf8, cutInCharacter, dropBom, guessFrom, type Row, type RowKind, rowReader } from './rows.ts';
+import { type Row, type RowKind, rowReader } from './rows.ts';
+import { type SourceFile, STDIN } from './source-files.ts';
 import { tableBatches, type TableKind } from './table.ts';
+import { textDocuments } from './text-documents.ts';
 
-export type SourceKind = 'text' | RowKind | TableKind;
-
-/** Standard input, as a path. */
-export const STDIN = '-';
-
-/** A file that documents come from. */
-export interface SourceFile extends FileIdentity {
-  /** As it can be opened. */
-  path: string;
-  /** Relative to the folder that was named, with `/`; the file's own name when a file was named. */
-  name: string;
-  kind: SourceKind;
-}
-
-/** A document, or a piece of a long one. */
-export interface Piece {
-  text: string;
-  /** Path of the file. */
-  source: string;
-  /** Line where the document begins, from 1. */
-  line: number;
-  /** Whether the document begins, and whether it ends, with this piece. A document in one piece has both. */
-  first: boolean;
-  last: boolean;
-  /** The whole row, with the first piece of a document that came in one. */
-  row?: Readonly<Record<string, unknown>>;
-}
+export { PIECE_CHARS, type Piece } from './pieces.ts';
+export { listSources, type SourceFile, type SourceKind, STDIN } from './source-files.ts';
 
 export type DocumentsAre = 'file' | 'blank-line' | 'line';
 
@@ -73,80 +45,8 @@ export interface SourceOptions {
   specialTokens?: readonly string[];
 }
 
-/** File name endings that a folder is searched for. A file that is named itself is read whatever its ending. */
-export const TEXT_ENDINGS: Readonly<Record<string, SourceKind>> = {
-  '.txt': 'text',
-  '.text': 'text',
-  '.md': 'text',
-  '.markdown': 'text',
-  '.jsonl': 'jsonl',
-  '.ndjson': 'jsonl',
-  '.csv': 'csv',
-  '.tsv': 'tsv',
-  '.parquet': 'parquet',
-  '.arrow': 'arrow',
-  '.feather': 'arrow',
-};
-
-/** Pieces are cut between this many UTF-16 units and twice as many. */
-export const PIECE_CHARS = 512 * 1024;
 /** Rows that may lack the field before it is said to be absent (E131). */
 const ROWS_BEFORE_NO_FIELD = 100;
-
-/** The files at `paths` (files or folders, folders recursively), sorted by name within each. E130 when a path is absent, E134 when no file is left. */
-export async function listSources(paths: string | readonly string[]): Promise<SourceFile[]> {
-  const found: SourceFile[] = [];
-  for (const path of typeof paths === 'string' ? [paths] : paths) {
-    if (path === STDIN) {
-      found.push({ path, name: 'stdin', kind: 'text', size: 0, mtimeMs: 0 });
-      continue;
-    }
-    const info = await stat(path).catch((e) => {
-      throw e.code === 'ENOENT' || e.code === 'ENOTDIR' ? notFound(path) : ioFailed(path, 'read', e);
-    });
-    if (info.isDirectory()) await walk(path, '', found);
-    else if (info.isFile())
-      found.push({ path, name: basename(path), kind: kindOf(path) ?? 'text', size: info.size, mtimeMs: info.mtimeMs });
-    else throw notText(path, 'a device, pipe or socket');
-  }
-  if (found.length === 0)
-    throw emptyData(typeof paths === 'string' ? paths : paths.join(', '), { files: 0, rows: 0, rejected: {} });
-  return found;
-}
-
-/** `.csv` of `rows.csv.gz`, `rows.csv.zst`. */
-const endingOf = (path: string): string => extname(path.toLowerCase().replace(/\.(gz|zst)$/, ''));
-const kindOf = (path: string): SourceKind | undefined => (endingOf(path) === '.json' ? 'jsonl' : TEXT_ENDINGS[endingOf(path)]);
-
-async function walk(root: string, inside: string, found: SourceFile[]): Promise<void> {
-  const folder = join(root, inside);
-  const listed = await dataSetFiles(folder);
-  if (listed) {
-    for (const name of listed) {
-      const path = join(folder, name);
-      const info = await stat(path).catch(() => {
-        throw notFound(path);
-      });
-      found.push({ path, name: inside ? `${inside}/${name}` : name, kind: 'arrow', size: info.size, mtimeMs: info.mtimeMs });
-    }
-    return;
-  }
-  const entries = await readdir(folder, { withFileTypes: true }).catch((e) => {
-    throw ioFailed(folder, 'read', e);
-  });
-  entries.sort((a, b) => (a.name < b.name ? -1 : 1)); // by code unit: the same on every machine, whatever its language
-  for (const entry of entries) {
-    if (entry.name.startsWith('.') || (inside === '' && describesData(root, entry.name))) continue;
-    const name = inside ? `${inside}/${entry.name}` : entry.name;
-    const path = join(root, name);
-    if (entry.isDirectory())
-      await walk(root, name, found); // a link to a folder is no directory here: no cycles
-    else if (TEXT_ENDINGS[endingOf(entry.name)]) {
-      const info = await stat(path).catch(() => undefined); // a dangling link
-      if (info?.isFile()) found.push({ path, name, kind: kindOf(path)!, size: info.size, mtimeMs: info.mtimeMs });
-    }
-  }
-}
 
 export interface ReadOptions extends SourceOptions {
   /** Where rows that cannot be used are counted. */
@@ -301,89 +201,6 @@ async function* converted(chunks: AsyncIterable<Uint8Array>, path: string, encod
   }
 }
 
-async function* textDocuments(
-  file: SourceFile,
-  batches: AsyncIterable<LineBatch>,
-  out: DocumentBuilder,
-  { rejects, documents: kind = 'file', separator = '<|endoftext|>', encodingErrors = 'stop' }: ReadOptions & { rejects: Rejects },
-): AsyncGenerator<Piece> {
-  const separatorBytes = Buffer.from(separator);
-  for await (const batch of batches) {
-    const { buffer, lines } = batch;
-    dropBom(batch, rejects);
-    const clean = allUtf8(batch);
-    let from = -1; // a run of lines that belong together, decoded at once
-    let to = -1;
-    const flush = () => {
-      if (from >= 0) out.add(buffer.toString('utf8', from, to));
-      from = -1;
-    };
-    for (const line of lines) {
-      rejects.rows++;
-      if (line.tooLong > 0) {
-        flush();
-        rejects.refuse({ source: file.path, line: line.number, kind: 'too_long', reason: `${line.tooLong} bytes in one line` });
-        continue;
-      }
-      let lineEnd = line.end;
-      if (!clean) {
-        const bytes = buffer.subarray(line.start, line.end);
-        const bad = firstInvalidUtf8(bytes);
-        if (bad >= 0) {
-          flush();
-          if (cutInCharacter(bytes, bad, line.eol)) {
-            rejects.note('cut_end');
-            lineEnd = line.start + bad;
-          } else {
-            const at = { path: file.path, line: line.number, byte: bad + 1, offset: line.offset + bad };
-            const guess = () => guessFrom(batch, line.start + bad);
-            if (encodingErrors === 'stop') throw notUtf8(file.path, { ...at, guess: guess() });
-            if (encodingErrors === 'skip') {
-              rejects.refuseBytes(at, guess);
-              continue;
-            }
-            rejects.note('replaced');
-            out.begin(line.number);
-            out.add(buffer.toString('utf8', line.start, line.end + line.eol)); // U+FFFD for the bad bytes
-            if (kind === 'line') out.end(true);
-            continue;
-          }
-        }
-      }
-      if (kind === 'line') {
-        if (isBlank(buffer, line.start, lineEnd)) rejects.empty(file.path, line.number, 'no text in the line');
-        else {
-          out.begin(line.number);
-          out.add(buffer.toString('utf8', line.start, lineEnd));
-          out.end(false);
-        }
-        continue;
-      }
-      const divides =
-        (lineEnd - line.start === separatorBytes.length && separatorBytes.equals(buffer.subarray(line.start, lineEnd))) ||
-        (kind === 'blank-line' && isBlank(buffer, line.start, lineEnd));
-      if (divides) {
-        flush();
-        out.end(true);
-        continue;
-      }
-      out.begin(line.number);
-      if (from < 0) from = line.start;
-      to = lineEnd === line.end ? line.end + line.eol : lineEnd;
-    }
-    flush();
-    yield* out.take();
-  }
-  out.end(kind !== 'file');
-  yield* out.take();
-}
-
-function isBlank(buffer: Buffer, start: number, end: number): boolean {
-  if (end === start) return true;
-  if (buffer[start] > 0x20 && buffer[start] < 0x80) return false;
-  return buffer.toString('utf8', start, end).trim() === '';
-}
-
 /** Rows whose field is the document. */
 async function* rowDocuments(
   file: SourceFile,
@@ -451,97 +268,4 @@ function wellFormed(text: string, rejects: Rejects): string {
   if (!/\p{Surrogate}/u.test(text)) return text;
   rejects.note('surrogates');
   return text.replace(/\p{Surrogate}/gu, '\ufffd');
-}
-
-/** Collects the text of one document after the other and cuts long ones into pieces. Where it cuts depends on nothing but the document's text. */
-class DocumentBuilder {
-  #ready: Piece[] = [];
-  #parts: string[] = [];
-  #length = 0;
-  #line = 0;
-  #open = false;
-  #first = true;
-  #special = false;
-  #row: Piece['row'];
-
-  constructor(
-    readonly source: string,
-    readonly rejects: Rejects,
-    readonly specialTokens: readonly string[],
-  ) {}
-
-  /** A document begins at this line, unless one is already open. */
-  begin(line: number, row?: Piece['row']): void {
-    if (this.#open) return;
-    this.#open = true;
-    this.#line = line;
-    this.#row = row;
-  }
-
-  add(text: string): void {
-    this.#parts.push(text);
-    this.#length += text.length;
-    if (this.#length <= 2 * PIECE_CHARS) return;
-    let rest = this.#joined();
-    while (rest.length > 2 * PIECE_CHARS) {
-      const at = cutPlace(rest);
-      this.#emit(rest.slice(0, at), false);
-      rest = rest.slice(at);
-    }
-    this.#parts = [rest];
-    this.#length = rest.length;
-  }
-
-  /** The open document ends. `dropLineEnd`: the last line end belongs to what divides documents. */
-  end(dropLineEnd: boolean): void {
-    if (!this.#open) return;
-    let text = this.#joined();
-    if (dropLineEnd) text = text.replace(/\r?\n$/, '');
-    if (this.#first && text.trim() === '') this.rejects.empty(this.source, this.#line, 'no text in the document');
-    else {
-      if (!this.#first) this.rejects.note('split');
-      this.#emit(text, true);
-      if (this.#special) this.rejects.note('special_in_text');
-    }
-    this.#parts = [];
-    this.#length = 0;
-    this.#open = this.#special = false;
-    this.#first = true;
-  }
-
-  /** The finished pieces, once. */
-  take(): Piece[] {
-    const ready = this.#ready;
-    this.#ready = [];
-    return ready;
-  }
-
-  #joined(): string {
-    return this.#parts.length === 1 ? this.#parts[0] : this.#parts.join('');
-  }
-
-  #emit(text: string, last: boolean): void {
-    this.#special ||= this.specialTokens.some((token) => text.includes(token));
-    this.#ready.push({
-      text,
-      source: this.source,
-      line: this.#line,
-      first: this.#first,
-      last,
-      ...(this.#first && this.#row ? { row: this.#row } : {}),
-    });
-    this.#first = false;
-  }
-}
-
-/** Where to cut a text longer than 2 · PIECE_CHARS: the best line end in its second half, else between two characters at the very end of it. */
-function cutPlace(text: string): number {
-  const window = text.slice(PIECE_CHARS, 2 * PIECE_CHARS);
-  const between = window.search(/\S\n\S/);
-  if (between >= 0) return PIECE_CHARS + between + 2;
-  const newline = window.indexOf('\n');
-  if (newline >= 0) return PIECE_CHARS + newline + 1;
-  const at = 2 * PIECE_CHARS;
-  const before = text.charCodeAt(at - 1);
-  return before >= 0xd800 && before <= 0xdbff ? at - 1 : at; // never between the halves of a surrogate pair
 }
