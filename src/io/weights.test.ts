@@ -44,6 +44,16 @@ test('a folder: PyTorch when there is nothing better, shards, then one safetenso
   expect(tensorsOf(folder)).toEqual([['e', 1, 2]]);
 });
 
+test('Keras 3 is refused with its way out, alone in a folder, too', () => {
+  const keras = mkdtempSync(join(tmpdir(), 'qkv-weights-keras-'));
+  writeFileSync(join(keras, 'model.keras'), 'PK');
+  for (const path of [keras, join(keras, 'model.keras')]) {
+    expect(() => openWeights(path)).toThrow(expect.objectContaining({ code: 'KERAS3' }));
+    expect(() => openWeights(path)).toThrow('as safetensors under the names of Hugging Face');
+  }
+  rmSync(keras, { recursive: true });
+});
+
 test('a damaged safetensors file is not passed over for a pickle beside it', () => {
   put('pytorch_model.bin', torch('c'));
   put('model.safetensors', safe('e').slice(0, -1));

@@ -19,6 +19,7 @@ const names = [
   /^tf_model\.h5$/,
   /^[\w-]+\.ckpt\.index$/,
   /^model\.json$/,
+  /\.(?:keras|weights\.h5)$/, // refused, with a way out
 ];
 const inWords =
   'model.safetensors, pytorch_model.bin (or their .index.json), tf_model.h5, NAME.ckpt.index, model.json (TensorFlow.js)';
@@ -35,13 +36,15 @@ function notKeras3(reader: SafetensorsReader, file: string): SafetensorsReader {
   const own = [...reader.tensors.keys()].find((name) => /(^|\/)vars\/\d+$/.test(name));
   if (own === undefined) return reader;
   reader.close();
-  throw new CheckpointError(
+  throw keras3(file, `${quote(own)} names a kind of layer and a number, not a place in a model`);
+}
+const keras3 = (file: string, detail: string): CheckpointError =>
+  new CheckpointError(
     'KERAS3',
     file,
-    `the weights of Keras 3: ${quote(own)} names a kind of layer and a number, not a place in a model`,
-    'Save them in Python as safetensors under the names of Hugging Face (docs/importing.md); openHdf5 reads the arrays by these names',
+    `the weights of Keras 3: ${detail}`,
+    'Save them in Python as safetensors under the names of Hugging Face (docs/importing.md has the lines); openHdf5 reads the arrays of a .weights.h5 by these names',
   );
-}
 
 /** What each ending is called, and who reads it. TensorFlow's tensors come under Hugging Face's names. */
 const kinds: [ending: RegExp, kind: string, open: Open][] = [
@@ -53,6 +56,13 @@ const kinds: [ending: RegExp, kind: string, open: Open][] = [
     /\.h5$/,
     'Keras HDF5',
     (file, trust, named) => renamed(notKeras3(openHdf5(file, inFolder(file, trust, named)), file), kerasNames, file),
+  ],
+  [
+    /\.keras$/,
+    'Keras 3',
+    (file) => {
+      throw keras3(file, 'its layers are a program of their own, and their weights bear no names of a model');
+    },
   ],
   [/\.index$/, 'TensorFlow checkpoint', (file, trust) => renamed(openTensorflowCheckpoint(file, trust), googleBertNames, file)],
   [/model\.json$/, 'TensorFlow.js', (file, trust) => renamed(openTfjs(file, trust), tfjsNames, file)],

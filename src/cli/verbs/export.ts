@@ -68,7 +68,7 @@ export const exportVerb: Verb = {
       );
       if (made.files.length > 1) out.say(out.style('dim', `  ${made.files.join('  ')}`));
       for (const note of made.notes) out.say(out.style('yellow', printable(note)));
-      sayNext(out, form, path);
+      sayNext(out, form, path, made.architecture.startsWith('bert'));
       out.event({ type: 'result', ok: true, ...made, seconds });
     } finally {
       published.close();
@@ -82,12 +82,13 @@ function defaultPath(name: string, form: ExportForm, type?: ExportType): string 
   return form === 'gguf' ? `${name}${suffix}.gguf` : `${name}${suffix}-${form}`;
 }
 
-function sayNext(out: Output, form: ExportForm, path: string): void {
+/** `reads`: an encoder, which gives a vector and writes nothing. */
+function sayNext(out: Output, form: ExportForm, path: string, reads: boolean): void {
   const word = shellWord(path);
   const next = {
     hf: `AutoModel….from_pretrained("${path}")`,
     pytorch: `AutoModel….from_pretrained("${path}")`,
-    gguf: `llama-cli -m ${word} -p "…"`,
+    gguf: `${reads ? 'llama-embedding' : 'llama-cli'} -m ${word} -p "…"`,
     tfjs: 'tf.io.loadWeights(manifest, folder)',
     onnx: out.t({ en: 'transformers.js and onnxruntime read this folder', zh: 'transformers.js 与 onnxruntime 可读此文件夹' }),
   };
