@@ -1,5 +1,5 @@
 /** docs/cli.md and docs/cli.zh.md, from the verbs and the message table: `qkv help --markdown`. */
-import { allowedValues } from '../settings/config.ts';
+import { allowedValues, settings } from '../settings/config.ts';
 import type { Lang } from './format.ts';
 import { type Code, messages } from './messages/index.ts';
 import { commonFlags, type Flag, usage, type Verb } from './verb.ts';
@@ -43,27 +43,45 @@ export function cliPage(verbs: readonly Verb[], lang: Lang): string {
     '',
     t(
       'One shape for everything: `qkv VERB RUN-or-FILE [key=value …] [--flag]`. `key=value` changes the settings ([config.md](config.md)), `--flag` how the command behaves; after `--` every word is text. `RUN` is a name under `runs/`, a path, `name@step` or `name@best`.',
-      '一切都是同一个样子：`qkv 动词 运行或文件 [key=value …] [--选项]`。`key=value` 改配置（[config.zh.md](config.zh.md)），`--选项` 改命令的行为；`--` 之后的词都是文本。运行可写 `runs/` 下的名字、路径、`name@step` 或 `name@best`。',
+      '所有命令都是同一种写法：`qkv 动词 运行或文件 [key=value …] [--选项]`。`key=value` 改配置（[config.zh.md](config.zh.md)），`--选项` 改命令的行为；`--` 之后的词都是文本。运行可写 `runs/` 下的名字、路径、`name@step` 或 `name@best`。',
     ),
     '',
     t(
       'With `--json` stdout carries JSON lines, each with `schema`; the last one is `{"type":"result","ok":true,…}` or `{"type":"error","code":…,"exit":…}`; human text goes to stderr. Where stdout is no terminal nothing is drawn over. `NO_COLOR` and `FORCE_COLOR` are obeyed. Language: `--lang`, else `QKV_LANG`, `LC_ALL`, `LANG`.',
-      '用 `--json` 时标准输出是 JSON 行，每行有 `schema`；最后一行是 `{"type":"result","ok":true,…}` 或 `{"type":"error","code":…,"exit":…}`；文字走标准错误。标准输出不是终端时不移动光标。遵守 `NO_COLOR` 与 `FORCE_COLOR`。语言：`--lang`，否则 `QKV_LANG`、`LC_ALL`、`LANG`。',
+      '用 `--json` 时标准输出是 JSON 行，每行有 `schema`；最后一行是 `{"type":"result","ok":true,…}` 或 `{"type":"error","code":…,"exit":…}`；给人看的文字写到标准错误。标准输出不是终端时不移动光标。遵守 `NO_COLOR` 与 `FORCE_COLOR`。语言：`--lang`，否则 `QKV_LANG`、`LC_ALL`、`LANG`。',
     ),
     '',
     t('## Verbs', '## 动词'),
   ];
   for (const verb of verbs) {
-    lines.push('', `### ${verb.name}`, '', `${verb.about[lang]}.`.replace(/([。.])\.$/, '$1'), '', '```', usage(verb), '```');
-    const keys = Object.entries(verb.settings ?? {});
-    if (keys.length > 20)
+    lines.push(
+      '',
+      `### ${verb.name}`,
+      '',
+      `${verb.about[lang]}${t('.', '。')}`.replace(/([。.])[。.]$/, '$1'),
+      '',
+      '```',
+      usage(verb),
+      '```',
+    );
+    const all = Object.entries(verb.settings ?? {});
+    const many = all.length > 20; // then those of training are not said again
+    const keys = many ? all.filter(([key, type]) => settings[key as keyof typeof settings] !== type) : all;
+    if (many && keys.length === 0)
       lines.push('', t('Settings: all of [config.md](config.md).', '配置项：[config.zh.md](config.zh.md) 的全部。'));
-    else if (keys.length > 0) {
+    if (keys.length > 0) {
       lines.push('', t('| setting | values | meaning |', '| 配置项 | 取值 | 含义 |'), '|---|---|---|');
       for (const [key, type] of keys) {
         const meta = type.meta() as { en: string; zh: string } | undefined;
         lines.push(`| \`${key}\` | ${cell(allowedValues(type)[lang])} | ${cell(meta?.[lang] ?? '')} |`);
       }
+    }
+    if (many && keys.length > 0) {
+      const shared = all.filter((entry) => !keys.includes(entry)).map(([key]) => `\`${key}\``);
+      lines.push(
+        '',
+        t(`And of [config.md](config.md): ${shared.join(' ')}.`, `以及 [config.zh.md](config.zh.md) 中的：${shared.join(' ')}。`),
+      );
     }
     if (verb.flags?.length) lines.push('', ...flagTable(verb.flags));
     lines.push('', '```', ...verb.examples, '```');

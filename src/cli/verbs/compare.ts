@@ -35,7 +35,7 @@ const own = {
     .array(z.enum(names))
     .min(1)
     .default(['rnn-additive', 'conv', 'transformer'])
-    .meta(about(`list of ${names.join(', ')}`, `列表，可含 ${names.join('、')}`)),
+    .meta(about('who takes part', '参加比较的家族')),
   seeds: z.int().min(1).max(20).default(1).meta(about('trainings of each, from seed on', '每个家族训练几次，从 seed 起')),
   answers: z.int().min(1).max(100_000).default(200).meta(about('validation sources that are answered', '作答的验证源句数')),
   copySteps: z
