@@ -6,11 +6,13 @@ import { createHash } from 'node:crypto';
 import { QkvError } from '../errors.ts';
 import { emptyData } from './errors.ts';
 import { type Encoding, guessEncoding } from './encoding.ts';
+import { fieldFor, type FieldReport, fieldsOf, start } from './inspect-fields.ts';
 import { languageOf, loadLanguages } from './language.ts';
 import { type LengthBin, Lengths, type LengthSummary } from './lengths.ts';
 import { fileChunks } from './lines.ts';
 import { type NotedKind, type RefusedKind, type Reject, Rejects } from './rejects.ts';
-import { documentsOf, listSources, rowsOf, type SourceFile, type SourceKind, type SourceOptions } from './sources.ts';
+import { Scripts } from './scripts.ts';
+import { documentsOf, listSources, type SourceFile, type SourceKind, type SourceOptions } from './sources.ts';
 import type { DataTokenizer } from './tokens.ts';
 
 export interface InspectOptions extends SourceOptions {
@@ -21,18 +23,6 @@ export interface InspectOptions extends SourceOptions {
   /** Examples shown. */
   examples?: number;
   onProgress?: (progress: { bytes: number; totalBytes: number; documents: number }) => void;
-}
-
-/** A field of the rows that were looked at. */
-export interface FieldReport {
-  name: string;
-  /** Share of rows that have it. */
-  share: number;
-  /** How often it held what: string, number, null, list, object, boolean. */
-  types: Record<string, number>;
-  /** Mean length of its strings, characters. */
-  meanLength: number;
-  example: string;
 }
 
 export interface Advice {
@@ -79,11 +69,8 @@ export interface Inspection {
   warnings: Advice[];
 }
 
-const FIELD_ROWS = 1000;
-const SCRIPT_CHARS = 4_000_000;
 const LANGUAGE_DOCUMENTS = 5000;
 const DUPLICATE_DOCUMENTS = 1_000_000;
-const EXAMPLE_CHARS = 200;
 
 /** Looks through everything at `path`. */
 export async function inspectData(path: string | readonly string[], options: InspectOptions = {}): Promise<Inspection> {
@@ -251,60 +238,6 @@ export async function inspectData(path: string | readonly string[], options: Ins
   };
 }
 
-/** The first characters, on one line. */
-const start = (text: string): string =>
-  [...text.slice(0, 2 * EXAMPLE_CHARS)].slice(0, EXAMPLE_CHARS).join('').replace(/\s+/g, ' ').trim();
-
-/** The text field to read: the one asked for, else `text`, else the one with the longest texts, with a warning. */
-function fieldFor(
-  asked: string | undefined,
-  fields: FieldReport[] | undefined,
-  path: string,
-  warn: (code: string, message: string, values: Record<string, unknown>) => void,
-): string {
-  const wanted = asked ?? 'text';
-  if (!fields || fields.length === 0 || fields.some((f) => f.name === wanted)) return wanted;
-  const longest = fields.find((f) => f.types['string'] > 0);
-  const names = fields.map((f) => f.name);
-  warn('E131', `no field "${wanted}"${longest ? `; "${longest.name}" was looked at instead (data.field=${longest.name})` : ''}`, {
-    path,
-    line: 1,
-    field: wanted,
-    fields: names,
-  });
-  return longest?.name ?? wanted;
-}
-
-/** Fields of the first rows of each file, the one with most text first. */
-async function fieldsOf(files: readonly SourceFile[], options: SourceOptions): Promise<FieldReport[]> {
-  const found = new Map<string, FieldReport & { characters: number; count: number }>();
-  let rows = 0;
-  for (const file of files) {
-    let left = FIELD_ROWS;
-    const read = { encoding: options.encoding, encodingErrors: 'skip' as const, rejects: new Rejects(1) }; // faults are counted where the documents are read
-    for await (const { values } of rowsOf(file, read)) {
-      rows++;
-      for (const [name, value] of Object.entries(values)) {
-        let field = found.get(name);
-        if (!field) found.set(name, (field = { name, share: 0, types: {}, meanLength: 0, example: '', characters: 0, count: 0 }));
-        const type = value === null ? 'null' : Array.isArray(value) ? 'list' : typeof value;
-        field.types[type] = (field.types[type] ?? 0) + 1;
-        field.count++;
-        if (type === 'string') field.characters += (value as string).length;
-        if (field.example === '') field.example = start(type === 'string' ? (value as string) : JSON.stringify(value));
-      }
-      if (--left <= 0) break;
-    }
-  }
-  return [...found.values()]
-    .sort((a, b) => b.characters - a.characters)
-    .map(({ characters, count, ...field }) => ({
-      ...field,
-      share: count / rows,
-      meanLength: field.types['string'] ? characters / field.types['string'] : 0,
-    }));
-}
-
 /** The encoding that a file with bad bytes seems to be in: judged from the first stretch that has any. */
 async function guessFile(file: SourceFile): Promise<Encoding | 'unknown'> {
   for await (const chunk of fileChunks(file.path)) {
@@ -312,119 +245,4 @@ async function guessFile(file: SourceFile): Promise<Encoding | 'unknown'> {
     if (first >= 0) return guessEncoding(chunk.subarray(first, first + 16_384));
   }
   return 'unknown';
-}
-
-/** First and last code point of blocks that tell scripts apart (Unicode blocks; rare extensions left out). */
-const SCRIPTS: [script: string, ranges: [number, number][]][] = [
-  [
-    'Latin',
-    [
-      [0x41, 0x5a],
-      [0x61, 0x7a],
-      [0xc0, 0x24f],
-      [0x1e00, 0x1eff],
-    ],
-  ],
-  [
-    'Han',
-    [
-      [0x3400, 0x4dbf],
-      [0x4e00, 0x9fff],
-      [0xf900, 0xfaff],
-      [0x20000, 0x323af],
-    ],
-  ],
-  ['Kana', [[0x3041, 0x30ff]]],
-  [
-    'Hangul',
-    [
-      [0xac00, 0xd7a3],
-      [0x1100, 0x11ff],
-    ],
-  ],
-  ['Cyrillic', [[0x400, 0x52f]]],
-  ['Greek', [[0x370, 0x3ff]]],
-  [
-    'Arabic',
-    [
-      [0x600, 0x6ff],
-      [0x750, 0x77f],
-    ],
-  ],
-  ['Hebrew', [[0x590, 0x5ff]]],
-  ['Devanagari', [[0x900, 0x97f]]],
-  ['Thai', [[0xe00, 0xe7f]]],
-];
-
-/** A few of the commonest words, enough to tell what a Latin text is most likely written in. */
-const WORDS: Record<string, string[]> = {
-  English: ['the', 'and', 'of', 'to', 'in', 'that', 'was', 'is'],
-  French: ['le', 'les', 'et', 'des', 'que', 'dans', 'une', 'est'],
-  German: ['der', 'die', 'und', 'das', 'nicht', 'ist', 'ein', 'mit'],
-  Spanish: ['el', 'los', 'que', 'de', 'y', 'una', 'por', 'con'],
-};
-
-class Scripts {
-  /** Code points in all. */
-  characters = 0;
-  /** Different ones. */
-  different = 0;
-  readonly #seen = new Uint8Array(0x110000);
-  readonly #counts = new Map<string, number>();
-  readonly #words = new Map<string, number>();
-  #looked = 0;
-
-  /** Counts a text; returns its code points. */
-  add(text: string): number {
-    let count = 0;
-    const look = this.#looked < SCRIPT_CHARS;
-    for (let i = 0; i < text.length; i++, count++) {
-      const point = text.codePointAt(i)!;
-      if (point > 0xffff) i++;
-      this.different += 1 - this.#seen[point];
-      this.#seen[point] = 1;
-      if (look) {
-        const script = scriptOf(point);
-        if (script) this.#counts.set(script, (this.#counts.get(script) ?? 0) + 1);
-      }
-    }
-    if (look)
-      for (const word of text
-        .slice(0, 10_000)
-        .toLowerCase()
-        .split(/[^\p{L}]+/u))
-        this.#words.set(word, (this.#words.get(word) ?? 0) + 1);
-    if (this.#words.size > 200_000) this.#words.clear();
-    this.#looked += count;
-    this.characters += count;
-    return count;
-  }
-
-  shares(): Inspection['scripts'] {
-    const letters = [...this.#counts.values()].reduce((a, b) => a + b, 0);
-    return [...this.#counts].map(([script, n]) => ({ script, share: n / letters })).sort((a, b) => b.share - a.share);
-  }
-
-  language(): string {
-    const shares = this.shares();
-    if (shares.length === 0) return 'unknown';
-    const share = (script: string) => shares.find((s) => s.script === script)?.share ?? 0;
-    if (share('Kana') > 0.1) return 'Japanese';
-    if (share('Hangul') > 0.3) return 'Korean';
-    if (share('Han') > 0.3) return share('Latin') > 0.3 ? 'Chinese and Latin script' : 'Chinese';
-    if (share('Latin') < 0.5) return `${shares[0].script} script`;
-    const scores = Object.entries(WORDS).map(([language, words]) => ({
-      language,
-      score: words.reduce((sum, w) => sum + (this.#words.get(w) ?? 0), 0),
-    }));
-    const best = scores.reduce((a, b) => (b.score > a.score ? b : a));
-    const total = [...this.#words.values()].reduce((a, b) => a + b, 0);
-    return best.score > 0.05 * total ? best.language : 'Latin script';
-  }
-}
-
-function scriptOf(point: number): string | undefined {
-  if (point < 0x41) return undefined;
-  for (const [script, ranges] of SCRIPTS) for (const [from, to] of ranges) if (point >= from && point <= to) return script;
-  return undefined;
 }
