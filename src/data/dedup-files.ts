@@ -2,7 +2,7 @@
  * Documents without those that repeat an earlier one: `qkv data dedup`.
  *
  * What is known of the documents that were kept is written beside them, so that a run that was killed is gone on with: 516 bytes each. To make the signatures
- * again would cost their reading and 120 hashes a word; to read them costs a thousandth of that (bench/LOG.md).
+ * again would cost 120 hashes a word.
  */
 import { createHash } from 'node:crypto';
 import { type DedupeOptions, nearDuplicates, SIGNATURE_BYTES } from './dedupe.ts';
@@ -70,7 +70,7 @@ export async function dedupFiles(
         beginnings.push(text.slice(0, EXAMPLE_CHARS));
         begun.add(beginnings.at(-1));
       }
-      const piece = Buffer.allocUnsafe(size);
+      const piece = known.room(size);
       hash.copy(piece, 0, 0, KEY_BYTES);
       if (minHash) {
         keptOf[number] = places.length;
@@ -78,7 +78,6 @@ export async function dedupFiles(
         piece.set(minHash.signature, SIGNATURE_AT);
       }
       places.add(file, document, piece, KEY_BYTES);
-      known.append(piece);
       rows.add(rowOf(document, text, field));
     },
     state: () => ({ ...counts, compared: minHash?.documents ?? 0 }),

@@ -18,8 +18,9 @@ export class GrowingFile {
   readonly #fd: number;
   #hash: Hash;
   #rows: string[] = [];
-  #chunks: Uint8Array[] = [];
   #waiting = 0;
+  #block = Buffer.alloc(0);
+  #filled = 0;
   #open = true;
 
   /** `from`: the file is there already, with this at its beginning, and the hash of that; what is behind it goes. */
@@ -41,13 +42,18 @@ export class GrowingFile {
     const line = `${JSON.stringify(row)}\n`;
     this.#rows.push(line);
     this.rows++;
-    this.#wait(line.length);
+    this.#waiting += line.length;
+    if (this.#waiting >= FLUSH_BYTES) this.#flush();
   }
 
-  /** Bytes, which the file keeps until they are written. */
-  append(bytes: Uint8Array): void {
-    this.#chunks.push(bytes);
-    this.#wait(bytes.length);
+  /** Room for so many bytes at its end, to be filled at once. */
+  room(bytes: number): Buffer {
+    if (this.#filled + bytes > this.#block.length) {
+      this.#flush();
+      if (bytes > this.#block.length) this.#block = Buffer.allocUnsafe(Math.max(bytes, FLUSH_BYTES));
+    }
+    this.#filled += bytes;
+    return this.#block.subarray(this.#filled - bytes, this.#filled);
   }
 
   /** What it has now, as far as a killed process goes: with the operating system, not yet on the disk. */
@@ -72,16 +78,11 @@ export class GrowingFile {
     this.fs.closeSync(this.#fd);
   }
 
-  #wait(length: number): void {
-    this.#waiting += length;
-    if (this.#waiting >= FLUSH_BYTES) this.#flush();
-  }
-
   #flush(): void {
-    const bytes = this.#rows.length > 0 ? Buffer.from(this.#rows.join('')) : Buffer.concat(this.#chunks);
+    const bytes = this.#rows.length > 0 ? Buffer.from(this.#rows.join('')) : this.#block.subarray(0, this.#filled);
     this.#rows = [];
-    this.#chunks = [];
-    this.#waiting = 0;
+    this.#waiting = this.#filled = 0;
+    if (bytes.length === 0) return;
     this.bytes += bytes.length;
     this.#hash.update(bytes);
     step(this.path, () => writeAll(this.fs, this.#fd, bytes));

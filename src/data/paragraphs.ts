@@ -51,18 +51,15 @@ export async function dedupParagraphs(
     files: ['rows', 'known', 'places'],
     published: 'rows',
     each(document, [rows, known, stood], file) {
-      const place = Buffer.allocUnsafe(PLACE_BYTES);
-      places.add(file, document, place, 0);
-      stood.append(place);
+      places.add(file, document, stood.room(PLACE_BYTES), 0);
       keep = ({ key, document: number, number: pair, signature }) => {
-        const piece = Buffer.allocUnsafe(size);
+        const piece = known.room(size);
         piece.writeDoubleLE(key);
         piece.writeDoubleLE(number, DOCUMENT_AT);
         if (signature) {
           piece.writeDoubleLE(pair, NUMBER_AT);
           piece.set(signature, SIGNATURE_AT);
         }
-        known.append(piece);
       };
       counts.charactersBefore += document.text.length;
       const { text, repeats } = paragraphs.add(document.text);

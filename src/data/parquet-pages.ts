@@ -93,7 +93,8 @@ function encoded(page: Uint8Array, at: number, encoding: number, values: number,
   else if (encoding === ENCODINGS.dictionary || encoding === ENCODINGS.plainDictionary || encoding === ENCODINGS.rle) {
     if (left < 1) throw tooMany(values, left);
     if (page[at] > 32) throw new Error(`numbers of ${page[at]} bits`);
-    if (page[at] > 0) runs(page, at + 1, page.length, page[at], values);
+    // Numbers of no bits need no runs, but where there are some they are followed.
+    if (page[at] > 0 || left > 1) runs(page, at + 1, page.length, page[at], values);
   } else if (encoding === ENCODINGS.delta || encoding === ENCODINGS.deltaLength || encoding === ENCODINGS.deltaBytes)
     deltas(page, at, values);
 }
@@ -187,9 +188,14 @@ function pageHeader(bytes: Uint8Array, at: number): { header: Thrift; end: numbe
   return { header: struct(reader, 0), end: reader.at };
 }
 
-const MAX_DEPTH = 8;
+/** Throws when these bytes are no Thrift struct, or a list in it claims more elements than there are bytes. */
+export function checkFooter(bytes: Uint8Array): void {
+  struct({ bytes, at: 0 }, 0);
+}
+
+const MAX_DEPTH = 32;
 function struct(reader: Reader, depth: number): Thrift {
-  if (depth > MAX_DEPTH) throw new Error('a page header without end');
+  if (depth > MAX_DEPTH) throw new Error('Thrift structs without end');
   const fields: Thrift = {};
   let field = 0;
   for (;;) {
@@ -222,22 +228,24 @@ function element(reader: Reader, type: number, depth: number): ThriftValue | und
     case 9: {
       const head = byte(reader);
       const length = head >> 4 === 15 ? varint(reader) : head >> 4;
+      if (length > reader.bytes.length - reader.at)
+        throw new Error(`a list of ${length} where ${reader.bytes.length - reader.at} bytes are left`);
       for (let i = 0; i < length; i++) element(reader, (head & 15) <= 2 ? 3 : head & 15, depth + 1);
       return undefined;
     }
     case 12:
       return struct(reader, depth + 1);
     default:
-      throw new Error(`a page header with a field of type ${type}`);
+      throw new Error(`a Thrift field of type ${type}`);
   }
 }
 
 function byte(reader: Reader): number {
-  if (reader.at >= reader.bytes.length) throw new Error('a page header that is cut off');
+  if (reader.at >= reader.bytes.length) throw new Error('a Thrift struct that is cut off');
   return reader.bytes[reader.at++];
 }
 function skip(reader: Reader, bytes: number): void {
-  if (bytes > reader.bytes.length - reader.at) throw new Error('a page header that is cut off');
+  if (bytes > reader.bytes.length - reader.at) throw new Error('a Thrift struct that is cut off');
   reader.at += bytes;
 }
 function varint(reader: Reader): number {

@@ -10,7 +10,7 @@ import {
 } from 'hyparquet';
 import { compressors as published } from 'hyparquet-compressors';
 import { allowElements, BATCH_BYTES, expansionLimit, type OpenTable, plain, RangeFile, textOrBytes } from './table-limits.ts';
-import { checkPages } from './parquet-pages.ts';
+import { checkFooter, checkPages } from './parquet-pages.ts';
 import { FrameWalk } from './zstd.ts';
 
 /** Rows are many and short, or few and long: a stretch has at most this many. */
@@ -21,6 +21,9 @@ export async function openParquet(path: string, only?: readonly string[]): Promi
   const file = await RangeFile.open(path);
   try {
     if (file.byteLength < 12) throw new Error('it is too short');
+    const footerBytes = new DataView(await file.slice(file.byteLength - 8)).getUint32(0, true);
+    if (footerBytes > file.byteLength - 12) throw new Error(`a footer of ${footerBytes} bytes, the file has ${file.byteLength}`);
+    checkFooter(new Uint8Array(await file.slice(file.byteLength - 8 - footerBytes, file.byteLength - 8)));
     const metadata = await parquetMetadataAsync(file);
     const columns = parquetSchema(metadata).children.map((c) => c.element.name);
     const groups = checkedGroups(metadata, file.byteLength);

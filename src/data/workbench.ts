@@ -41,7 +41,8 @@ export async function cleanFiles(
     begin: clean.learns
       ? async ([, learned]) => {
           await pass(path, options, ({ text }) => clean.learn(text));
-          learned.append(clean.learned());
+          const bytes = clean.learned();
+          learned.room(bytes.length).set(bytes);
         }
       : undefined,
     each(document, [rows]) {

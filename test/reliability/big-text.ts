@@ -4,7 +4,7 @@
  *     npx tsx test/reliability/big-text.ts [--mb=5000] [--threads=2] [--kills=2] [--folder=/tmp/qkv-big-text] [--cli=dist/cli/main.js]
  *
  * Generates the text and a tokenizer, prepares once without a disturbance (peak resident size as the kernel counts it, VmHWM), then again with SIGKILL at
- * random moments, and compares every byte of the two folders. One JSON line; exit code 1 when something does not hold.
+ * drawn writes, and compares every byte of the two folders. One JSON line; exit code 1 when something does not hold.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -68,15 +68,18 @@ export function writeText(path: string, bytes: number, seed = 1): void {
   closeSync(fd);
 }
 
-/** `qkv data pack`; killed after `killAfterMs`. Its peak resident size, or undefined when it was killed. */
+/** `qkv data pack`; killed in the middle of its `killAt`-th write. Its peak resident size and its number of writes, or undefined when it was killed. */
 export function pack(
   path: string,
   outDir: string,
-  { cli = sourceCli, killAfterMs, settings }: { cli?: string; killAfterMs?: number; settings: string[] },
-): Promise<number | undefined> {
+  { cli = sourceCli, killAt = 0, settings }: { cli?: string; killAt?: number; settings: string[] },
+): Promise<{ peak: number; writes: number } | undefined> {
+  const count = `${outDir}.writes`;
   const child = spawn(
     process.execPath,
     [
+      '--import',
+      new URL('./kill-at-write.mjs', import.meta.url).href,
       ...(cli.endsWith('.ts') ? ['--import', 'tsx'] : []),
       cli,
       'data',
@@ -87,22 +90,19 @@ export function pack(
       '--quiet',
       '--yes',
     ],
-    { stdio: ['ignore', 'ignore', 'inherit'] },
+    { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, KILL_AT: String(killAt), KILL_COUNT: count } },
   );
   let peak = 0;
-  const timers = [
-    // The kernel keeps the mark itself; what is missed is what it grew in the last 50 ms.
-    setInterval(() => {
-      const status = existsSync(`/proc/${child.pid}/status`) ? readFileSync(`/proc/${child.pid}/status`, 'utf8') : '';
-      peak = Math.max(peak, 1024 * Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0));
-    }, 50),
-    ...(killAfterMs === undefined ? [] : [setTimeout(() => child.kill('SIGKILL'), killAfterMs)]),
-  ];
+  // The kernel keeps the mark itself; what is missed is what it grew in the last 50 ms.
+  const timer = setInterval(() => {
+    const status = existsSync(`/proc/${child.pid}/status`) ? readFileSync(`/proc/${child.pid}/status`, 'utf8') : '';
+    peak = Math.max(peak, 1024 * Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1] ?? 0));
+  }, 50);
   return new Promise((resolve, reject) => {
     child.on('exit', (code, signal) => {
-      for (const timer of timers) clearInterval(timer);
+      clearInterval(timer);
       if (signal === 'SIGKILL') resolve(undefined);
-      else if (code === 0) resolve(peak);
+      else if (code === 0) resolve({ peak, writes: Number(readFileSync(count, 'utf8')) });
       else reject(new Error(`qkv data pack ended with ${code}`));
     });
   });
@@ -138,12 +138,13 @@ export async function bigText(
 
   const began = performance.now();
   const settings = (n: number) => [`tokenizer=${text}.tokenizer.json`, `threads=${n}`];
-  const peakResident = (await pack(text, whole, { settings: settings(threads), cli }))!;
+  const { peak: peakResident, writes } = (await pack(text, whole, { settings: settings(threads), cli }))!;
   const seconds = (performance.now() - began) / 1000;
   let done = 0;
   for (let k = 0; k < kills; k++) {
-    const killAfterMs = 1000 * seconds * (0.1 + (0.85 * hash32(k, mb)) / 2 ** 32);
-    if ((await pack(text, killed, { settings: settings(threads), cli, killAfterMs })) === undefined) done++;
+    // A run that goes on has fewer writes left than there are in all: each kill is drawn from half of them.
+    const killAt = 1 + (hash32(k, mb) % Math.ceil(writes / 2));
+    if ((await pack(text, killed, { settings: settings(threads), cli, killAt })) === undefined) done++;
   }
   if (kills > 0) await pack(text, killed, { settings: settings(1), cli }); // another number of threads, too
   const identical = kills === 0 || JSON.stringify(fingerprints(whole)) === JSON.stringify(fingerprints(killed));

@@ -168,7 +168,7 @@ export async function dirtyRows(
 
   const began = performance.now();
   const outDir = join(folder, 'out');
-  const peakResident = (await pack(input, outDir, {
+  const { peak: peakResident } = (await pack(input, outDir, {
     cli,
     settings: ['tokenizer=byte', 'data.maxRejected=0.5', 'valFraction=0.1'],
   }))!;
