@@ -139,6 +139,14 @@ test('train --json: events of every kind, and the figures at the end', async () 
   expect(last.firstLossNats).toBeCloseTo(Math.log(last.parameters ? lines.find((l) => l.type === 'start')!.vocabSize : 0), 0);
 });
 
+test('a sample begins with whole characters, also where its tokens are bytes', async () => {
+  writeFileSync('poem.txt', '春眠不觉晓，处处闻啼鸟。'.repeat(60));
+  const bytes = [...SMALL.filter((w) => !w.startsWith('tokenizer')), 'tokenizer=byte', 'sampleEvery=1', 'sampleTokens=3'];
+  const { lines } = await qkv('train', 'data=poem.txt', 'name=poem', 'steps=1', ...bytes, '--json');
+  const { prompt } = lines.find((l) => l.type === 'sample')!;
+  expect(prompt).toMatch(/^[\u3000-\u9fff\uff0c]{2}$/); // eight bytes: two characters and two thirds
+});
+
 test('eval: perplexity is e^loss; the whole validation part counts; another text can be scored', async () => {
   const { last } = await qkv('eval', 'cat', '--json');
   expect(last.perplexity).toBeCloseTo(Math.exp(last.lossNats), 6);

@@ -81,7 +81,7 @@ export function causalTask(
       );
       return { ...score, bitsPerByte: bitsPerByte(score.lossNats, counts.tokens, counts.bytes) };
     },
-    async sample({ seed: from, maxTokens, prompt = tokenizer.decode(val.read(0, Math.min(8, val.length))) }) {
+    async sample({ seed: from, maxTokens, prompt = wholeCharacters(tokenizer, val.read(0, Math.min(8, val.length))) }) {
       const ids = [...tokenizer.encode(prompt)];
       if (ids.length === 0) return undefined;
       const stopIds = [specialIdOf(tokenizer, 'end')].filter((id) => id !== undefined);
@@ -102,4 +102,12 @@ export function causalTask(
 export function* mapped<A, B>(items: Iterable<A>, f: (item: A, i: number) => B): Generator<B> {
   let i = 0;
   for (const item of items) yield f(item, i++);
+}
+
+/** The text of ids that may begin and end inside a character: without its halves. */
+function wholeCharacters(tokenizer: Tokenizer, ids: Int32Array): string {
+  const stream = decodeStream(tokenizer);
+  return Array.from(ids, (id) => stream.push(id))
+    .join('')
+    .replace(/^\ufffd+/, '');
 }
