@@ -1,4 +1,8 @@
-/** Where each token stands in the text: the pipeline once more, slower, on text that remembers where it came from. Offsets equal the official package's. */
+/**
+ * Where each token stands in the text: the pipeline once more, slower, on text that remembers where it came from. Offsets equal the official package's, but for
+ * corners that no published file has: several marks that NFC puts into another order (one place off), bytes of a character together with marks of the parts of
+ * a word, and unknown tokens between such bytes. The ids are `encode`'s everywhere.
+ */
 import type { AddedTokenFinder } from './added-tokens.ts';
 import { alignedText, alignNormalizer, prepend, slice } from './aligned.ts';
 import type { Aligned } from './aligned.ts';
