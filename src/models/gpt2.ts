@@ -65,7 +65,7 @@ class Block {
   }
   forward(x: Tensor, ctx: LayerContext): Tensor {
     return tidy(() => {
-      x = x.add(this.attn.forward(this.attnNorm.forward(x), ctx));
+      x = tidy(() => x.add(this.attn.forward(this.attnNorm.forward(x), ctx)), 'attention');
       return x.add(dropout(this.mlp.forward(this.mlpNorm.forward(x)), this.#dropout, ctx));
     }, 'block');
   }
@@ -101,12 +101,13 @@ export class GPT2 implements Decoder {
       start + T <= contextLength,
       `${start + T} tokens, but contextLength is ${contextLength}: the position table has no row beyond it`,
     );
-    const tokens = this.tokenEmbedding.forward(ids, [B, T]);
     const next = nextPlace(ctx.caches?.[0]); // one, or one a row
     const rows = ctx.positions ?? (typeof next === 'number' ? undefined : next);
     const places = rows ?? Int32Array.from({ length: T }, (_, t) => start + t);
-    const positions = this.positionEmbedding.forward(places, rows ? [B, T] : [T]);
-    const x = dropout(tokens.add(positions), p, ctx);
+    const x = tidy(() => {
+      const positions = this.positionEmbedding.forward(places, rows ? [B, T] : [T]);
+      return dropout(this.tokenEmbedding.forward(ids, [B, T]).add(positions), p, ctx);
+    }, 'embedding');
     return this.norm.forward(throughBlocks(this.blocks, x, ctx));
   }
   newCaches(B: number, length = this.config.contextLength): AttentionCache[] {

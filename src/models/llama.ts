@@ -83,7 +83,7 @@ class Block {
   }
   forward(x: Tensor, ctx: LayerContext): Tensor {
     return tidy(() => {
-      x = x.add(this.attn.forward(this.attnNorm.forward(x), ctx));
+      x = tidy(() => x.add(this.attn.forward(this.attnNorm.forward(x), ctx)), 'attention');
       return x.add(dropout(this.mlp.forward(this.mlpNorm.forward(x)), this.#dropout, ctx));
     }, 'block');
   }

@@ -97,7 +97,7 @@ class Block {
   forward(x: Tensor, ctx: LayerContext): Tensor {
     const { parallel, dropout: p } = this.#config;
     return tidy(() => {
-      const afterAttention = x.add(this.attn.forward(this.attnNorm.forward(x), ctx));
+      const afterAttention = tidy(() => x.add(this.attn.forward(this.attnNorm.forward(x), ctx)), 'attention');
       const read = parallel ? x : afterAttention;
       return afterAttention.add(dropout(this.mlp.forward(this.mlpNorm.forward(read)), p, ctx));
     }, 'block');

@@ -80,7 +80,7 @@ class Block {
   }
   forward(x: Tensor, ctx: LayerContext, source?: Source): Tensor {
     return tidy(() => {
-      x = x.add(this.attn.forward(this.attnNorm.forward(x), ctx));
+      x = tidy(() => x.add(this.attn.forward(this.attnNorm.forward(x), ctx)), 'attention');
       if (source) {
         const { memory, mask, cache } = source;
         x = x.add(this.cross!.forward(this.crossNorm!.forward(x), memory, { ...ctx, mask, cache }));

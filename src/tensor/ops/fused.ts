@@ -152,8 +152,7 @@ export const attentionOp = op<AttentionKernelOptions>({
     run('attention', [lastContiguous(q), lastContiguous(k), lastContiguous(v), spread(bias, q, k), sinks], [y, lse], o),
   saves: { inputs: true, outputs: true },
   backward: ({ dy, x: [q, k, v, bias, sinks], y: [y, lse], needs, options }) => {
-    const gradient = (x: Tensor): Tensor => Tensor.empty(x.shape, 'f32', headStrides(x.shape), 'dattention');
-    const [dq, dk, dv] = [gradient(q), gradient(k), gradient(v)];
+    const [dq, dk, dv] = gradientsOf(q, k, v);
     const dbias = needs[3] ? Tensor.empty(bias.shape, 'f32', undefined, 'dattention') : undefined;
     const dsinks = needs[4] ? Tensor.empty(sinks.shape, 'f32', undefined, 'dattention') : undefined;
     run(
@@ -165,6 +164,21 @@ export const attentionOp = op<AttentionKernelOptions>({
     return [dq, dk, dv, dbias, dsinks];
   },
 });
+/** Memory for the gradients. Where q, k and v stand side by side in each row, as one projection makes them, so do these, and splitting has nothing to undo. */
+function gradientsOf(...x: Tensor[]): Tensor[] {
+  const [{ shape, strides, storage }] = x;
+  const [B, , T, D] = shape;
+  const row = strides[2];
+  let at = 0;
+  const sideBySide = x.every((t) => {
+    const here = t.storage === storage && t.offset === at && t.shape[2] === T && t.shape[3] === D;
+    at += t.shape[1] * D;
+    return here && t.strides.every((s, a) => s === [T * row, D, row, 1][a]);
+  });
+  if (!sideBySide || at !== row) return x.map((t) => Tensor.empty(t.shape, 'f32', headStrides(t.shape), 'dattention'));
+  const whole = Tensor.empty([B, T, row], 'f32', undefined, 'dattention');
+  return x.map((t) => whole.window(t.shape, t.strides, t.offset, 'dattention'));
+}
 function spread(bias: Tensor | undefined, q: Tensor, k: Tensor) {
   if (!bias) return undefined;
   const shape = [q.shape[0], q.shape[1], q.shape[2], k.shape[2]];

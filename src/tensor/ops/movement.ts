@@ -1,7 +1,7 @@
 // The same numbers in other places. Most of these are views: no byte moves.
 
 import { run } from '../engine.ts';
-import { axisOf, check, reshapeStrides, sameShape, type Shape, show, size } from '../shape.ts';
+import { axisOf, check, reshapeStrides, sameShape, type Shape, show, size, stridesOf } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
 import { apply, op, view } from './op.ts';
 import { sumTo } from './reduce.ts';
@@ -72,6 +72,8 @@ export const splitOp = op<{ n: number; axis: number }>({
   saves: {},
   backward: ({ dys, shapes: [shape], options: { n, axis } }) => {
     const width = shape[axis] / n;
+    const whole = sideBySide(dys, shape, axis);
+    if (whole) return [whole];
     const dx = Tensor.empty(shape, 'f32', undefined, 'dsplit');
     dys.forEach((dy, i) => {
       const part = slice(dx, axis, i * width, (i + 1) * width);
@@ -81,6 +83,19 @@ export const splitOp = op<{ n: number; axis: number }>({
     return [dx];
   },
 });
+/** The row-major tensor whose parts along `axis` these are already, where they are. */
+function sideBySide(parts: readonly (Tensor | undefined)[], shape: Shape, axis: number): Tensor | undefined {
+  const strides = stridesOf(shape);
+  const first = parts[0];
+  if (!first) return undefined;
+  const inPlace = parts.every(
+    (t, i) =>
+      t?.storage === first.storage &&
+      t.offset === first.offset + i * t.shape[axis] * strides[axis] &&
+      t.strides.every((s, a) => s === strides[a] || shape[a] === 1),
+  );
+  return inPlace ? first.window(shape, strides, first.offset, 'dsplit') : undefined;
+}
 export function split(x: Tensor, n: number, axis = -1): Tensor[] {
   const a = axisOf('split', axis, x.shape.length);
   const width = x.shape[a] / n;
