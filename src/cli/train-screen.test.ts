@@ -3,7 +3,8 @@ import { displayWidth } from '../figures/width.ts';
 import { resolve, settingsOfArguments } from '../settings/config.ts';
 import { memoryOf } from './estimate.ts';
 import { Output } from './output.ts';
-import { box, TrainScreen } from './train-screen.ts';
+import { box } from './start-box.ts';
+import { TrainScreen } from './train-screen.ts';
 
 /** Collects what is written; a terminal of `columns` when told so. */
 function sink(columns?: number) {

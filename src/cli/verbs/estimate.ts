@@ -12,7 +12,7 @@ import { availableMemory, backendInfo, chooseBackend, PEAK_SHARE, trainingFlops 
 import { partEn, partZh } from '../messages/index.ts';
 import { QkvError } from '../../errors.ts';
 import { readSettings } from '../settings-of.ts';
-import { shapeText } from '../train-screen.ts';
+import { shapeText } from '../start-box.ts';
 import type { Verb } from '../verb.ts';
 import { loadTokenizer } from './tok/index.ts';
 
