@@ -20,7 +20,7 @@ export { LearnedPositions, sinusoidalPositions } from './positions.ts';
 export { QuantizedCache } from './quantized-cache.ts';
 export { Alibi, alibiSlopes, type BucketOptions, type PositionBias, RelativeBias, relativeBucket } from './relative-bias.ts';
 export { ropeFrequencies, type RopeScaling, type YarnOptions } from './rope-scaling.ts';
-export { convertProjection, Rotary, rotaryAngles, toHalfSplit, toInterleaved } from './rotary.ts';
+export { convertProjection, Rotary, toHalfSplit, toInterleaved } from './rotary.ts';
 export { RotatingCache } from './rotating-cache.ts';
 export {
   attention,

@@ -65,9 +65,6 @@ export class Rotary implements Disposable {
 }
 
 /** Angle of pair i at each place, row by row: (length, pairs), in float64. */
-export const rotaryAngles = (length: number, pairs: number, base: number): Float64Array =>
-  anglesOf(length, ropeFrequencies(pairs, base).frequencies);
-
 function anglesOf(length: number, frequencies: Float64Array): Float64Array {
   const P = frequencies.length;
   const out = new Float64Array(length * P);

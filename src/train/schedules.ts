@@ -11,7 +11,7 @@ export interface ScheduleOptions {
 
 const warm = (step: number, { peak, warmup }: ScheduleOptions): number | undefined =>
   step < warmup ? (peak * (step + 1)) / warmup : undefined;
-/** How far the decay has come, 0 … 1; the last step stands at 1. */
+/** How far the decay has come, 0 at its first step; 1 would be the step after the last. */
 const progress = (step: number, { warmup, steps }: ScheduleOptions): number =>
   Math.min(1, (step - warmup) / Math.max(1, steps - warmup));
 
