@@ -26,10 +26,13 @@ export async function openArrow(path: string, only?: readonly string[]): Promise
   const arrow = await import('apache-arrow');
   const file = await RangeFile.open(path);
   try {
-    await registerCodecs(file.byteLength);
     const head = Buffer.from(await file.slice(0, Math.min(6, file.byteLength)));
     const isFile = head.toString('latin1') === 'ARROW1';
     const state = { at: 0, bodyBytes: file.byteLength };
+    let unpacked = 0;
+    await registerCodecs(file.byteLength, (bytes) => {
+      unpacked += bytes;
+    });
     if (isFile) await checkFile(file);
     const reader = await (isFile
       ? arrow.RecordBatchReader.from(file.handle)
@@ -44,9 +47,11 @@ export async function openArrow(path: string, only?: readonly string[]): Promise
       async *batches() {
         let done = 0;
         for await (const batch of reader) {
-          if (batch.numRows > 8 * state.bodyBytes + ROWS) throw new Error(`${batch.numRows} rows in ${state.bodyBytes} bytes`);
+          const bytes = state.bodyBytes + unpacked;
+          unpacked = 0;
+          if (batch.numRows > 8 * bytes + ROWS) throw new Error(`${batch.numRows} rows in ${bytes} bytes`);
           done++;
-          allowElements(state.bodyBytes);
+          allowElements(bytes);
           const share = isFile ? done / batchCount : state.at / file.byteLength;
           const read = columns.map((name, c) => (wanted.has(name) ? columnReader(batch, c, arrow.DataType) : undefined));
           for (let from = 0; from < batch.numRows; from += ROWS) {
@@ -141,8 +146,8 @@ async function* messages(file: RangeFile, state: { at: number; bodyBytes: number
     if (headerBytes < 0 || headerBytes > MAX_HEADER_BYTES || at + 8 + headerBytes > file.byteLength)
       throw new Error(`a message of ${headerBytes} bytes at byte ${at}, the file has ${file.byteLength}`);
     const header = new DataView(await file.slice(at + 8, at + 8 + headerBytes));
-    checkMessage(new Uint8Array(header.buffer));
     const bodyBytes = bodyLength(header);
+    checkMessage(new Uint8Array(header.buffer), bodyBytes);
     const end = at + 8 + headerBytes + bodyBytes;
     if (bodyBytes < 0 || bodyBytes > MAX_PART_BYTES || end > file.byteLength)
       throw new Error(`a message with ${bodyBytes} bytes at byte ${at}, the file has ${file.byteLength}`);
@@ -162,14 +167,16 @@ async function checkFile(file: RangeFile): Promise<void> {
   if (!(footerBytes > 0 && footerBytes <= Math.min(end - 8, MAX_HEADER_BYTES)))
     throw new Error(`a footer of ${footerBytes} bytes, the file has ${file.byteLength}`);
   let inAll = 0;
-  for (const at of checkFooter(new Uint8Array(await file.slice(end - footerBytes, end)))) {
+  for (const { at, kind } of checkFooter(new Uint8Array(await file.slice(end - footerBytes, end)))) {
     const prefix = new DataView(await file.slice(at, at + 8));
     const from = prefix.getUint32(0, true) === 0xffffffff ? 8 : 4;
     const headerBytes = prefix.getInt32(from - 4, true);
     if (headerBytes <= 0 || headerBytes > MAX_HEADER_BYTES) throw new Error(`a message of ${headerBytes} bytes at byte ${at}`);
     const header = new DataView(await file.slice(at + from, at + from + headerBytes));
-    checkMessage(new Uint8Array(header.buffer));
     const bodyBytes = bodyLength(header);
+    // Where another message lies, its reader looks for the right one without end.
+    const is = checkMessage(new Uint8Array(header.buffer), bodyBytes);
+    if (is !== kind) throw new Error(`a message of type ${is} at byte ${at}, not of type ${kind}`);
     inAll += headerBytes + bodyBytes;
     if (bodyBytes < 0 || bodyBytes > MAX_PART_BYTES || inAll > file.byteLength)
       throw new Error(`a message with ${bodyBytes} bytes at byte ${at}, the file has ${file.byteLength}`);
@@ -187,9 +194,13 @@ function bodyLength(header: DataView): number {
 }
 
 /** Buffers may be compressed one by one (Feather files are): Zstandard, and LZ4 frames. */
-async function registerCodecs(fileBytes: number): Promise<void> {
+async function registerCodecs(fileBytes: number, unpacked: (bytes: number) => void): Promise<void> {
   const [{ compressionRegistry, CompressionType }, { decompress }] = await Promise.all([import('apache-arrow'), import('fzstd')]);
-  const count = expansionLimit(fileBytes);
+  const limit = expansionLimit(fileBytes);
+  const count = (bytes: number) => {
+    limit(bytes);
+    unpacked(bytes);
+  };
   compressionRegistry.set(CompressionType.ZSTD, {
     decode(bytes) {
       const walk = new FrameWalk('buffer', Math.max(8 << 20, 1000 * bytes.length));

@@ -5,8 +5,15 @@
  * Format: flatbuffers (a table's first i32 leads back to its list of fields; offsets count from where they lie); Message.fbs, Schema.fbs, File.fbs of Arrow.
  */
 
-/** What a field of a table is: bytes of a plain value, a string, a table, tables in a vector, or a vector of elements of so many bytes. */
-type Field = number | 'string' | { table: Shape } | { tables: Shape } | { vector: number } | { union: (kind: number) => Shape };
+/** What a field of a table is: bytes of a plain value, a number of values, a string, a table, tables in a vector, or a vector of elements of so many bytes. */
+type Field =
+  | number
+  | 'string'
+  | { table: Shape }
+  | { tables: Shape }
+  | { vector: number; counts?: true }
+  | { values: true }
+  | { union: (kind: number) => Shape };
 /** Fields by their number. */
 type Shape = () => readonly (Field | undefined)[];
 
@@ -26,7 +33,14 @@ const field: Shape = () => [
 const timestamp: Shape = () => [2, 'string'];
 const schema: Shape = () => [2, { tables: field }, { tables: keyValue }, { vector: 8 }];
 const compression: Shape = () => [1, 1];
-const recordBatch: Shape = () => [8, { vector: 16 }, { vector: 16 }, { table: compression }, { vector: 8 }];
+// How many rows; of each column how many values it has, and how many nulls; then where its buffers lie.
+const recordBatch: Shape = () => [
+  { values: true },
+  { vector: 16, counts: true },
+  { vector: 16 },
+  { table: compression },
+  { vector: 8 },
+];
 const dictionaryBatch: Shape = () => [8, { table: recordBatch }, 1];
 const nothing: Shape = () => [];
 const message: Shape = () => [
@@ -40,21 +54,26 @@ const footer: Shape = () => [2, { table: schema }, { vector: 24 }, { vector: 24 
 
 const MAX_DEPTH = 64;
 
-/** Throws when something of a message's header lies outside. */
-export const checkMessage = (bytes: Uint8Array): void => void check(bytes, message);
+/** Values of a column that no bytes need to stand for: compressed ones, or nulls. */
+const FREE_VALUES = 2 ** 24;
 
-/** The same for the footer of a file. Where the headers of its messages begin, dictionaries first. */
-export function checkFooter(bytes: Uint8Array): number[] {
-  const vectorIn = check(bytes, footer);
+/** Throws when something of a message's header lies outside, or a column has more values than the body has bits. What it is: 1 schema, 2 dictionary, 3 record batch. */
+export function checkMessage(bytes: Uint8Array, bodyBytes: number): number {
+  return check(bytes, message, Math.max(FREE_VALUES, 8 * bodyBytes)).plain(1);
+}
+
+/** The same for the footer of a file. Where the headers of its messages begin, and what they have to be. */
+export function checkFooter(bytes: Uint8Array): { at: number; kind: number }[] {
+  const { vector } = check(bytes, footer);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return [2, 3].flatMap((field) => {
-    const { from, length } = vectorIn(field, 24);
-    return Array.from({ length }, (_, i) => Number(view.getBigInt64(from + 24 * i, true)));
+  return [2, 3].flatMap((kind) => {
+    const { from, length } = vector(kind, 24);
+    return Array.from({ length }, (_, i) => ({ at: Number(view.getBigInt64(from + 24 * i, true)), kind }));
   });
 }
 
-/** Returns a look at the vectors of the outermost table. */
-function check(bytes: Uint8Array, root: Shape): (field: number, size: number) => { from: number; length: number } {
+/** Returns a look at the vectors and the bytes of the outermost table. */
+function check(bytes: Uint8Array, root: Shape, mostValues = 0) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let left = bytes.length; // tables and strings: each has bytes of its own
   const inside = (at: number, size: number, what: string): number => {
@@ -70,6 +89,10 @@ function check(bytes: Uint8Array, root: Shape): (field: number, size: number) =>
     const length = view.getUint32(inside(start, 4, 'a vector'), true);
     inside(start + 4, length * size, `a vector of ${length}`);
     return { from: start + 4, length };
+  };
+  const count = (at: number): void => {
+    const values = view.getBigInt64(at, true);
+    if (values < 0n || values > mostValues) throw new Error(`a column of ${values} values`);
   };
   const fieldsOf = (at: number): ((i: number) => number) => {
     const list = at - view.getInt32(inside(at, 4, 'a table'), true);
@@ -89,7 +112,10 @@ function check(bytes: Uint8Array, root: Shape): (field: number, size: number) =>
       if (place < 0 || one === undefined) continue;
       if (typeof one === 'number') inside(place, one === 8 && shape === opaque ? 1 : one, 'a field');
       else if (one === 'string') vector(place, 1);
-      else if ('vector' in one) vector(place, one.vector);
+      else if ('vector' in one) {
+        const { from, length } = vector(place, one.vector);
+        for (let k = 0; one.counts && k < length; k++) count(from + 16 * k);
+      } else if ('values' in one) count(inside(place, 8, 'a number of rows'));
       else if ('table' in one) table(target(place), one.table, depth + 1);
       else if ('union' in one) {
         const kind = placeOf(i - 1);
@@ -101,8 +127,9 @@ function check(bytes: Uint8Array, root: Shape): (field: number, size: number) =>
     }
   };
   table(target(0), root, 0);
-  return (i, size) => {
-    const place = fieldsOf(target(0))(i);
-    return place < 0 ? { from: 0, length: 0 } : vector(place, size);
+  const placeOf = fieldsOf(target(0));
+  return {
+    vector: (i: number, size: number) => (placeOf(i) < 0 ? { from: 0, length: 0 } : vector(placeOf(i), size)),
+    plain: (i: number) => (placeOf(i) < 0 ? 0 : view.getUint8(placeOf(i))),
   };
 }

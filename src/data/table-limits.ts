@@ -84,7 +84,7 @@ const MAX_DEPTH = 32;
 /** Elements of lists that the rows of one batch may have: a few bytes of offsets can claim any number. */
 let elementsLeft = 0;
 export function allowElements(bytes: number): void {
-  elementsLeft = 8 * bytes + 1e5;
+  elementsLeft = 8 * bytes + 1e4;
 }
 function take(elements: unknown): void {
   elementsLeft -= Number(elements);
