@@ -1,4 +1,5 @@
 /** Which files are meant: one that is named, all of a folder that hold text or rows, or standard input. */
+import { existsSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { dataSetFiles } from './data-set-folder.ts';
@@ -62,6 +63,9 @@ export async function listSources(paths: string | readonly string[]): Promise<So
 const endingOf = (path: string): string => extname(path.toLowerCase().replace(/\.(gz|zst)$/, ''));
 const kindOf = (path: string): SourceKind | undefined => (endingOf(path) === '.json' ? 'jsonl' : TEXT_ENDINGS[endingOf(path)]);
 
+/** A run beside the texts, as `data=.` finds it: its log is no text. */
+const isRun = (folder: string): boolean => ['env.json', 'log.jsonl'].every((name) => existsSync(join(folder, name)));
+
 async function walk(root: string, inside: string, found: SourceFile[]): Promise<void> {
   const folder = join(root, inside);
   const listed = await dataSetFiles(folder);
@@ -83,9 +87,9 @@ async function walk(root: string, inside: string, found: SourceFile[]): Promise<
     if (entry.name.startsWith('.') || (inside === '' && describesData(root, entry.name))) continue;
     const name = inside ? `${inside}/${entry.name}` : entry.name;
     const path = join(root, name);
-    if (entry.isDirectory())
-      await walk(root, name, found); // a link to a folder is no directory here: no cycles
-    else if (TEXT_ENDINGS[endingOf(entry.name)]) {
+    if (entry.isDirectory()) {
+      if (!isRun(path)) await walk(root, name, found); // a link to a folder is no directory here: no cycles
+    } else if (TEXT_ENDINGS[endingOf(entry.name)]) {
       const info = await stat(path).catch(() => undefined); // a dangling link
       if (info?.isFile()) found.push({ path, name, kind: kindOf(path)!, size: info.size, mtimeMs: info.mtimeMs });
     }

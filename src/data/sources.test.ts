@@ -59,6 +59,15 @@ test('what a folder says about its data is no part of it: the card of a data set
   expect(await names(join(root, 'LICENSE.txt'))).toEqual(['LICENSE.txt']); // named itself
 });
 
+test('runs that lie beside the texts are no texts', async () => {
+  const root = join(folder, `${files++}-beside-runs`);
+  for (const name of ['a.txt', 'runs/one/env.json', 'runs/one/config.json', 'runs/one/log.jsonl', 'notes/log.jsonl']) {
+    mkdirSync(join(root, name, '..'), { recursive: true });
+    writeFileSync(join(root, name), '{"text":"x"}');
+  }
+  expect((await listSources(root)).map((f) => f.name)).toEqual(['a.txt', 'notes/log.jsonl']);
+});
+
 test('documents by empty line and by line', async () => {
   const path = write('d.txt', 'a\nb\n\n \t\u3000\n\nc\r\n\r\nd');
   expect(await texts(path, { documents: 'blank-line' })).toEqual(['a\nb', 'c', 'd']);
