@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { cleaner, controls, html, scripts, unicode, webRules, whitespace } from './clean.ts';
 import { personal } from './personal.ts';
-import { c4, gopherQuality, gopherRepetition } from './quality.ts';
+import { c4, gopherQuality } from './quality.ts';
+import { gopherRepetition } from './repetition.ts';
 import { wordsOf } from './words.ts';
 
 const english = Array.from(

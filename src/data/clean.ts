@@ -9,7 +9,8 @@ import { chinese } from './chinese.ts';
 import { htmlToText, looksLikeHtml } from './html.ts';
 import { languages } from './language.ts';
 import { personal } from './personal.ts';
-import { c4, gopherQuality, gopherRepetition } from './quality.ts';
+import { c4, gopherQuality } from './quality.ts';
+import { gopherRepetition } from './repetition.ts';
 
 /** A named step. `apply` returns the text to go on with, or undefined to drop the document. */
 export interface Rule {

@@ -46,7 +46,8 @@ export {
   type SourceOptions,
 } from './sources.ts';
 export { personal } from './personal.ts';
-export { c4, gopherQuality, gopherRepetition } from './quality.ts';
+export { c4, gopherQuality } from './quality.ts';
+export { gopherRepetition } from './repetition.ts';
 export { documentHash, inValidation, type SplitKind, tailCut } from './split.ts';
 export { type DataTokenizer, memoryStream, sliceStream, type TokenStream } from './tokens.ts';
 export * from './stats.ts';

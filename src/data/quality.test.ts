@@ -3,7 +3,8 @@ import { writeFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { c4, gopherQuality, gopherRepetition } from './quality.ts';
+import { c4, gopherQuality } from './quality.ts';
+import { gopherRepetition } from './repetition.ts';
 import { countLetters, hanShare, hashWords, hasWords, wordsOf } from './words.ts';
 
 /** The slow twin of gopherRepetition: n-grams as strings, every table counted. */
