@@ -38,7 +38,7 @@ function run(mode: string, settings: Record<string, string>): Promise<Report> {
 const texts = ({ failures }: Report) => failures.map(({ text }) => text).join('\n\n');
 const native = createNative();
 
-if (native) describe('native', { timeout: 300_000 }, nativeTests);
+if (native) describe('native', { timeout: 1_800_000 }, nativeTests);
 else test('there is no other backend here: the native addon is not built', () => expect(native).toBeUndefined());
 
 function nativeTests(): void {
