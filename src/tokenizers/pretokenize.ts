@@ -49,11 +49,10 @@ function flatten(spec: PreTokenizerSpec | null): PreTokenizerSpec[] {
   return spec.type === 'Sequence' ? spec.pretokenizers.flatMap(flatten) : [spec];
 }
 
-/** Whether a step puts a mark before what is at the start of the input only: `first`; `often` where other steps put something there, too. */
+/** Whether a step puts a mark before what is at the start of the input only: `first`; `often` where other steps make more of it before. */
 export function prependsFirst(spec: PreTokenizerSpec | null): 'no' | 'first' | 'often' {
-  const prepend = flatten(spec).filter(
-    (step) => step.type === 'Metaspace' || (step.type === 'ByteLevel' && (step.add_prefix_space ?? true)),
-  );
+  // ByteLevel, too, makes several characters of the first one.
+  const prepend = flatten(spec).filter((step) => step.type === 'Metaspace' || step.type === 'ByteLevel');
   if (!prepend.some((step) => step.type === 'Metaspace' && step.prepend_scheme === 'first')) return 'no';
   return prepend.length > 1 ? 'often' : 'first';
 }

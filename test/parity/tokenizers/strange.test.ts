@@ -43,6 +43,17 @@ const strange: [string, Record<string, unknown>][] = [
     'two marks at the start',
     { pre_tokenizer: sequence('pretokenizers', metaspace('always'), { type: 'Whitespace' }, metaspace('first')) },
   ],
+  [
+    'a first character as bytes',
+    {
+      pre_tokenizer: sequence(
+        'pretokenizers',
+        { ...byteLevel(false), use_regex: false },
+        { type: 'Whitespace' },
+        metaspace('first'),
+      ),
+    },
+  ],
   ['marks in canonical order', { normalizer: { type: 'NFD' } }],
   [
     'word characters of Latin 1',
@@ -61,6 +72,16 @@ const strange: [string, Record<string, unknown>][] = [
     },
   ],
   ['the unknown token’s own text', { model: { type: 'Unigram', unk_id: 2, vocab: pieces, byte_fallback: false } }],
+  [
+    'a word as long as a word may be, in characters',
+    {
+      pre_tokenizer: { type: 'Whitespace' },
+      model: {
+        ...{ type: 'WordPiece', unk_token: '<unk>', continuing_subword_prefix: '##', max_input_chars_per_word: 2 },
+        vocab: { '<unk>': 0, '<s>': 1, '</s>': 2, 𠀀: 3, '##𠀀': 4, a: 5, '##a': 6 },
+      },
+    },
+  ],
   [
     'marks of the end of a word',
     {
@@ -92,6 +113,7 @@ const texts = [
     'é\u0f71',
     '龘__',
     '龘 龘_',
+    '𠀀𠀀 𠀀𠀀𠀀 aa aaa',
   ],
   ...mixedLines(250, 52),
 ];
