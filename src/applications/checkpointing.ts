@@ -10,7 +10,7 @@ import {
   writeSafetensorsTo as writeTensors,
 } from '../io/index.ts';
 import { storedEntries } from '../io/hugging-face.ts';
-import { fillTensors } from '../io/model-weights.ts';
+import { fillTensors } from '../io/fill-tensors.ts';
 import { stateDict } from '../nn/index.ts';
 import type { Tensor } from '../tensor/index.ts';
 import type { AdamW } from '../train/index.ts';

@@ -34,7 +34,8 @@ export { loadEncoderDecoder, type PublishedT5, publishedT5Config, t5StoredAs } f
 export { openPublished, openPublishedFolder, type Published, type PublishedSource } from './published.ts';
 export { publishedConfig, storedAs } from './hugging-face.ts';
 export { savePretrained } from './save-pretrained.ts';
-export { fillTensors, loadPretrained } from './model-weights.ts';
+export { fillTensors } from './fill-tensors.ts';
+export { loadPretrained } from './model-weights.ts';
 export {
   hasTokenizer,
   type LoadedTokenizer,

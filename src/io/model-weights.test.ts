@@ -7,7 +7,8 @@ import { dispose, quantise, stateDict } from '../nn/index.ts';
 import { memory, Rng, scope, Tensor } from '../tensor/index.ts';
 import { fromFloat32 } from './floats.ts';
 import { publishedConfig, storedAs, storedBytes } from './hugging-face.ts';
-import { fillFrom, loadPretrained } from './model-weights.ts';
+import { fillFrom } from './fill-tensors.ts';
+import { loadPretrained } from './model-weights.ts';
 import { openSafetensors, parseSafetensors, type SafetensorsReader, safetensorsBytes, writeSafetensors } from './safetensors.ts';
 
 // Tensors of 4.6 MB and more, so that they pass through several windows; 1-D, scalar and empty ones beside them.
