@@ -19,10 +19,9 @@ async function answer(question: TableQuestion): Promise<TableAnswer> {
   if ('open' in question) {
     await close();
     const { path, kind, columns } = question.open;
-    table =
-      kind === 'parquet'
-        ? await (await import('./parquet.ts')).openParquet(path, columns)
-        : await (await import('./arrow.ts')).openArrow(path, columns);
+    const openTable = kind === 'parquet' ? (await import('./parquet.ts')).openParquet : (await import('./arrow.ts')).openArrow;
+    process.send?.({ ready: true } satisfies TableAnswer); // what it took to load the decoder is not the file's
+    table = await openTable(path, columns);
     batches = table.batches()[Symbol.asyncIterator]();
     return { columns: table.columns, rows: table.rows };
   }
@@ -47,4 +46,3 @@ process.on('message', async (question: TableQuestion) => {
   }
   process.send?.(said);
 });
-process.send?.({ ready: true } satisfies TableAnswer);

@@ -20,7 +20,7 @@ export type TableAnswer =
   | { columns: string[]; rows: number }
   | { rows: Record<string, unknown>[]; share: number }
   | { end: true }
-  /** Unasked: the process has started. */
+  /** Unasked, before a file is opened: what decodes it is loaded. */
   | { ready: true }
   | { failed: string; bomb?: number };
 
@@ -134,6 +134,7 @@ class Decoder {
   async ask(question: TableQuestion, silenceMs: number): Promise<{ answer: TableAnswer; took: number }> {
     if (this.dead) return { answer: { failed: DEAD }, took: 0 };
     let silent = 0;
+    if ('open' in question) this.#ready = false;
     this.#process.ref();
     this.#process.channel?.ref();
     let timer: NodeJS.Timeout | undefined;
