@@ -51,7 +51,8 @@ function settingsOf(file: GgufReader, path: string): BertConfig {
     return shape[0];
   };
   const [dModel, nHead, nLayer] = ['embedding_length', 'attention.head_count', 'block_count'].map(number);
-  if (!(dModel > 0 && Number.isSafeInteger(nHead) && nHead > 0 && dModel % nHead === 0)) fail(`bert.attention.head_count ${nHead} does not divide ${dModel}`);
+  if (!(dModel > 0 && Number.isSafeInteger(nHead) && nHead > 0 && dModel % nHead === 0))
+    fail(`bert.attention.head_count ${nHead} does not divide ${dModel}`);
   if (!(Number.isSafeInteger(nLayer) && nLayer > 0 && nLayer * TENSORS_A_BLOCK <= file.tensors.size))
     fail(`bert.block_count is ${nLayer}, the file has ${file.tensors.size} tensors`);
   if (file.metadata.get('bert.attention.causal')?.value === true) fail('bert.attention.causal is true; BERT is an encoder here');
