@@ -13,7 +13,7 @@ const EPS = 1e-6;
 
 /**
  * yₜ = Σₛ φ(qₜ)·φ(kₛ) vₛ / Σₛ φ(qₜ)·φ(kₛ).  q (B, H, T, D), k (B, H, S, D), v (B, H, S, E) → (B, H, T, E).
- * Everything seen: φ(Q) (φ(K)ᵀ V), cost T·D·E instead of T·S·D (eq. 5). Causal: the sum over s ≤ t, in parallel, which needs the T×S products.
+ * Everything seen: φ(Q) (φ(K)ᵀ V), cost T·D·E instead of T·S·D (eqs. 5, 6). Causal: the sum over s ≤ t, in parallel, which needs the T×S products.
  */
 export function linearAttention(q: Tensor, k: Tensor, v: Tensor, { causal = false } = {}): Tensor {
   const [fq, fk] = [linearFeatures(q), linearFeatures(k)];
