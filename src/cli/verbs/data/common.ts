@@ -47,7 +47,10 @@ export const reading = {
 export const about = (en: string, zh: string) => ({ en, zh });
 export const text = (en: string, zh: string) => z.string().min(1).nullable().default(null).meta(about(en, zh));
 export const share = (value: number, en: string, zh: string) => z.number().min(0).lt(1).default(value).meta(about(en, zh));
-export const outFile = text('the JSONL file to write; a run that was cut off is gone on with', '要写的 JSONL 文件；中断的运行会接着做');
+export const outFile = text(
+  'the JSONL file to write; a run that was cut off is gone on with',
+  '要写的 JSONL 文件；中断的运行会接着做',
+);
 export const outFolder = text('the folder to make; a run that was cut off is gone on with', '要新建的文件夹；中断的运行会接着做');
 export const tokenizerWord = text(
   'a tokenizer.json, a folder that holds one, a run, or byte',
