@@ -3,10 +3,10 @@
 import { Bert, type BertConfig } from '../models/index.ts';
 import { dispose, stateDict } from '../nn/index.ts';
 import { Rng } from '../tensor/index.ts';
-import { CheckpointError, quote } from './checkpoint-error.ts';
+import { CheckpointError } from './checkpoint-error.ts';
 import { type GgufReader, ggufKey } from './gguf.ts';
 import { bertGgufName } from './gguf-bert.ts';
-import { readGgufFloats } from './gguf-published.ts';
+import { ggufFloats, readGgufFloats } from './gguf-floats.ts';
 import { tokenizerOfGguf } from './gguf-vocabulary.ts';
 import { publishedBertConfig } from './hugging-face-bert.ts';
 import { bertStoredAs } from './hugging-face-bert-names.ts';
@@ -79,18 +79,8 @@ function asPublished(file: GgufReader, path: string, ours: string[]): Safetensor
     theirs.set(origins.get(name) ?? name, name);
     byteOffset += byteLength;
   }
-  const read = (name: string): Uint8Array => {
+  return ggufFloats(file, path, tensors, (name) => {
     const origin = theirs.get(name);
-    if (origin === undefined)
-      throw new CheckpointError('NO_TENSOR', path, `there is no tensor ${quote(name)} among the ${tensors.size} of this file`);
-    const values = readGgufFloats(file, path, origin);
-    return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  };
-  return {
-    metadata: new Map(),
-    tensors,
-    read,
-    readInto: (name, offset, target) => target.set(read(name).subarray(offset, offset + target.length)),
-    close: () => file.close(),
-  };
+    return origin === undefined ? undefined : readGgufFloats(file, path, origin);
+  });
 }

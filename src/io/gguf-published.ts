@@ -1,8 +1,8 @@
 // A GGUF file as what was published: its keys become config.json, its tensors get Hugging Face's names and layouts, its vocabulary becomes tokenizer.json.
 
-import { CheckpointError, quote } from './checkpoint-error.ts';
 import { type GgufReader, ggufKey, openGguf } from './gguf.ts';
 import { publishedBertGguf } from './gguf-bert-read.ts';
+import { ggufFloats, readGgufFloats } from './gguf-floats.ts';
 import { fromGgufValues } from './gguf-layout.ts';
 import { type Architecture, type DecoderShape, ourName } from './gguf-models.ts';
 import { settingsOfGguf } from './gguf-settings.ts';
@@ -93,24 +93,14 @@ function asPublished(file: GgufReader, path: string, architecture: Architecture,
       row += rows ?? 0;
     }
   }
-  const read = (name: string): Uint8Array => {
+  return ggufFloats(file, path, tensors, (name) => {
     const origin = origins.get(name);
     const entry = tensors.get(name);
-    if (!origin || !entry)
-      throw new CheckpointError('NO_TENSOR', path, `there is no tensor ${quote(name)} among the ${tensors.size} of this file`);
+    if (!origin || !entry) return undefined;
     const { theirs, ours, first, rows } = origin;
-    let values = readGgufFloats(file, path, theirs, first, rows);
-    values = fromGgufValues(architecture, settings, ours, values);
-    if (origin.transposed) values = transposed(values, entry.shape[0], entry.shape[1]);
-    return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  };
-  return {
-    metadata: new Map(),
-    tensors,
-    read,
-    readInto: (name, offset, target) => target.set(read(name).subarray(offset, offset + target.length)),
-    close: () => file.close(),
-  };
+    const values = fromGgufValues(architecture, settings, ours, readGgufFloats(file, path, theirs, first, rows));
+    return origin.transposed ? transposed(values, entry.shape[0], entry.shape[1]) : values;
+  });
 }
 
 /** A tensor of ours in one of theirs: its rows there (of the last axis), all when left out. */
@@ -142,16 +132,6 @@ function partsOf(architecture: Architecture, c: DecoderShape, ours: string, shap
   }
   if (ours.includes('.mlp.upProj.')) return ['gateProj', 'upProj'].map((to) => part('upProj', to, c.dFF));
   return [{ name: ours }];
-}
-
-/** The numbers of a tensor, or of some of its rows. @throws CheckpointError GGUF_TYPE */
-export function readGgufFloats(file: GgufReader, path: string, name: string, first?: number, rows?: number): Float32Array {
-  try {
-    return file.readFloats(name, first, rows);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    throw new CheckpointError('GGUF_TYPE', path, `${quote(name)} is ${file.tensors.get(name)?.type}, which is not unpacked here`);
-  }
 }
 
 /** (rows of the file's tensor) (dOut, dIn) → (dIn, dOut), the shape `rows` × `columns` of the result. */
