@@ -83,10 +83,12 @@ async function* batches(file: RangeFile, metadata: FileMetaData, groups: Group[]
       yield { rows: Array.from({ length: Math.min(BATCH_ROWS, total - done) }, () => ({})), share: done / total };
     return;
   }
-  const roundings = new Map(parquetSchema(metadata).children.map((c) => [c.element.name, rounding(c)]));
+  const schema = parquetSchema(metadata);
+  const roundings = new Map(schema.children.map((c) => [c.element.name, rounding(c)]));
   let before = 0;
-  for (const [g, { rows, columns }] of groups.entries()) {
-    await checkColumns(file, metadata, g, groups[g], only, compressors);
+  for (const [g, group] of groups.entries()) {
+    const { rows, columns } = group;
+    await checkColumns(file, metadata.row_groups[g], schema, group, only, compressors);
     const bytes = columns.reduce((sum, c) => sum + (only && !only.includes(c.name) ? 0 : c.bytes), 0);
     const step = Math.max(1, Math.min(BATCH_ROWS, rows, Math.floor(rows * Math.min(1, BATCH_BYTES / Math.max(1, bytes)))));
     // A group is read in several stretches: its bytes are fetched once.
@@ -117,16 +119,16 @@ async function* batches(file: RangeFile, metadata: FileMetaData, groups: Group[]
 /** The pages of the columns that will be read, before the decoder believes them. */
 async function checkColumns(
   file: RangeFile,
-  metadata: FileMetaData,
-  g: number,
+  told: FileMetaData['row_groups'][number],
+  schema: SchemaTree,
   { rows, columns }: Group,
   only: readonly string[] | undefined,
   compressors: Compressors,
 ): Promise<void> {
   for (const [c, { name, from, to }] of columns.entries()) {
     if (only && !only.includes(name)) continue;
-    const { type, codec, num_values, path_in_schema } = metadata.row_groups[g].columns[c].meta_data!;
-    const path = pathOf(parquetSchema(metadata), path_in_schema);
+    const { type, codec, num_values, path_in_schema } = told.columns[c].meta_data!;
+    const path = pathOf(schema, path_in_schema);
     const decompress = compressors[codec];
     checkPages(new Uint8Array(await file.slice(from, to)), {
       type,
